@@ -1,0 +1,64 @@
+"""The execution record: what an agent tells the daemon after every task."""
+
+import os
+import time
+from typing import Annotated, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+# Control characters (Unicode category Cc) would let a name forge a log line or drive a terminal.
+_PRINTABLE = r"\A[^\x00-\x1f\x7f-\x9f]*\Z"
+
+MAX_DURATION_SECONDS = 2_592_000.0
+MAX_COST_DOLLARS = 1_000_000.0
+MAX_TOKENS = 10**12
+MAX_AHEAD_SECONDS = 300.0
+"""How far ahead of the daemon's clock an execution may have finished."""
+
+# A bound on both sides refuses NaN and the infinities, which MessagePack lets through.
+_YEAR_9999 = 253_402_300_799.0
+
+Name = Annotated[str, Meta(min_length=1, max_length=256, pattern=_PRINTABLE)]
+ErrorType = Annotated[str, Meta(min_length=1, max_length=128, pattern=_PRINTABLE)]
+ExecutionId = Annotated[str, Meta(min_length=1, max_length=64)]
+Seconds = Annotated[float, Meta(ge=0.0, le=MAX_DURATION_SECONDS)]
+Dollars = Annotated[float, Meta(ge=0.0, le=MAX_COST_DOLLARS)]
+Tokens = Annotated[int, Meta(ge=0, le=MAX_TOKENS)]
+UnixTime = Annotated[float, Meta(ge=-_YEAR_9999, le=_YEAR_9999)]
+EffortLevel = Literal["LOW", "MEDIUM", "HIGH"]
+
+
+class Execution(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One execution of a tool by an agent for a task.
+
+    Durations are seconds, costs US dollars, `finished_at` Unix seconds. Decoding checks the
+    bounds; the constructor does not.
+    """
+
+    task_id: Name
+    agent_id: Name
+    tool_name: Name
+    duration_seconds: Seconds
+    success: bool
+    execution_id: ExecutionId | UnsetType = UNSET
+    """The idempotency key; the daemon assigns a UUIDv7 where it is left out."""
+    finished_at: UnixTime | UnsetType = UNSET
+    """The time of receipt where it is left out."""
+    cost_actual: Dollars = 0.0
+    cost_estimate: Dollars = 0.0
+    tokens_used: Tokens = 0
+    human_effort_level: EffortLevel = "MEDIUM"
+    browser_used: bool = False
+    error_type: ErrorType | None = None
+    """A class of failures with few members, such as `timeout`; None where it is unknown."""
+
+
+def new_execution_id() -> str:
+    """A fresh UUIDv7 (RFC 9562): time-ordered, so that an index on it grows at its end."""
+    milliseconds = time.time_ns() // 1_000_000
+    random = int.from_bytes(os.urandom(10))
+    value = (milliseconds & (1 << 48) - 1) << 80 | random
+    value = value & ~(0xF << 76) | 0x7 << 76
+    value = value & ~(0x3 << 62) | 0x2 << 62
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

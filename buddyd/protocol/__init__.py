@@ -1,0 +1,1 @@
+"""The wire: messages and framing. Pure bytes and values; it knows no sockets."""
