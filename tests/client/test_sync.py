@@ -1,0 +1,141 @@
+"""What only the blocking client is asked for."""
+
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import pytest
+from msgspec import msgpack
+
+import buddyd.client
+from buddyd.client import Client, ConnectionLost, TimedOut, calls
+from buddyd.domain.answers import Receipt
+from tests.support.peer import Asked, Ledger, Peer, Reply, running
+from tests.support.samples import AGENTS, PONG, execution
+
+
+def test_threads_share_a_client() -> None:
+    ledger = Ledger()
+    with running(ledger) as peer, Client(peer.socket) as client:
+
+        def record(number: int) -> Receipt:
+            return client.record_execution(execution(task_id=f"task-{number}"))
+
+        with ThreadPoolExecutor(8) as pool:
+            receipts = list(pool.map(record, range(200)))
+        assert all(receipt.accepted == 1 for receipt in receipts)
+        assert len(ledger.records) == 200
+        assert peer.connections == 1
+
+
+def test_a_thread_waits_for_another_no_longer_than_its_limit() -> None:
+    asked, go_on = threading.Event(), threading.Event()
+
+    def hold(_: Asked) -> Reply:
+        asked.set()
+        go_on.wait(10)
+        return PONG
+
+    with running(hold) as peer, Client(peer.socket) as client:
+        first = threading.Thread(target=client.ping)
+        first.start()
+        assert asked.wait(10)
+        began = time.monotonic()
+        with pytest.raises(TimedOut):
+            client.call(calls.ping(), within=0.05)
+        assert time.monotonic() - began < 5
+        go_on.set()
+        first.join(10)
+        assert not first.is_alive()
+
+
+def test_an_answer_that_comes_too_late_is_not_taken_for_the_next_one() -> None:
+    late = threading.Event()
+
+    def script(asked: Asked) -> Reply:
+        if asked.method == "ping":
+            late.wait(10)
+            return PONG
+        return AGENTS
+
+    with running(script) as peer, Client(peer.socket) as client:
+        with pytest.raises(TimedOut):
+            client.call(calls.ping(), within=0.05)
+        late.set()
+        assert client.get_agents_status() == AGENTS
+
+
+def test_a_closed_client_connects_again_when_it_is_asked() -> None:
+    with running(lambda _: PONG) as peer:
+        client = Client(peer.socket)
+        client.ping()
+        client.close()
+        assert client.ping() == PONG
+        client.close()
+        assert peer.connections == 2
+
+
+def test_an_answer_as_it_came_keeps_what_this_version_does_not_know() -> None:
+    body = {"jsonrpc": "2.0", "id": 1, "result": {"version": "9", "mood": "sunny"}}
+    payload = msgpack.encode(body)
+    reply = len(payload).to_bytes(4) + payload
+    with running(lambda _: reply) as peer, Client(peer.socket) as client:
+        assert client.call_plain(calls.ping()) == {"version": "9", "mood": "sunny"}
+
+
+def test_a_full_queue_of_connections_is_waited_for_no_longer_than_the_limit() -> None:
+    with (
+        running(lambda _: PONG) as peer,
+        crowded(peer),
+        Client(peer.socket, timeout=0.1) as client,
+        pytest.raises(TimedOut),
+    ):
+        client.ping()
+
+
+def test_a_place_in_the_queue_of_connections_is_waited_for() -> None:
+    with running(lambda _: PONG) as peer, crowded(peer) as listener, Client(peer.socket) as client:
+        relief = threading.Timer(0.2, hang_up_on, [listener, 3])
+        relief.start()
+        # A connection that is closed unheard is lost, and lost again: it was made all the same.
+        with pytest.raises(ConnectionLost):
+            client.ping()
+        relief.join(10)
+
+
+def hang_up_on(listener: socket.socket, callers: int) -> None:
+    for _ in range(callers):
+        connection, _address = listener.accept()
+        connection.close()
+
+
+@contextmanager
+def crowded(peer: Peer) -> Iterator[socket.socket]:
+    """A listener in the place of `peer`, with no place for one more connection."""
+    peer.stop()
+    peer.socket.unlink()
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as first:
+        listener.bind(str(peer.socket))
+        listener.listen(0)
+        first.connect(str(peer.socket))
+        yield listener
+
+
+def test_the_blocking_side_loads_nothing_of_the_asynchronous_one() -> None:
+    program = (
+        "import sys, buddyd.client; buddyd.client.Client('/nowhere');"
+        "print({'anyio', 'asyncio', 'structlog', 'click', 'rich', 'aiosqlite'} & set(sys.modules))"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert result.stdout == b"set()\n"
+
+
+def test_the_asynchronous_client_is_there_when_it_is_named() -> None:
+    assert buddyd.client.AsyncClient.__module__ == "buddyd.client.aio"
+    with pytest.raises(AttributeError, match="AsynClient"):
+        buddyd.client.AsynClient  # noqa: B018
