@@ -1,0 +1,116 @@
+"""What every verb has in common: the global options, asking the daemon, and writing the answer."""
+
+import os
+import re
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+import msgspec
+
+from buddyd.cli.render.cells import printable
+from buddyd.cli.render.view import View
+from buddyd.client import Call, Client
+from buddyd.client.core import DEFAULT_TIMEOUT
+from buddyd.domain.answers import Answer
+
+R = TypeVar("R", bound=Answer)
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+# JSON leaves these control characters bare, and some terminals obey them.
+_BARE_CONTROLS = re.compile(r"[\x7f-\x9f]")
+
+
+class App:
+    """One run of buddyctl: its global options, wherever on the command line they stood."""
+
+    def __init__(self) -> None:
+        self.socket: str | None = None
+        self.timeout: float | None = None
+        self.json = False
+        self.no_color = bool(os.environ.get("NO_COLOR"))
+
+    def client(self, timeout: float = DEFAULT_TIMEOUT) -> Client:
+        """A client of the daemon; `--timeout` goes before the verb's own `timeout`."""
+        return Client(self.socket, timeout=self.timeout or timeout)
+
+    def show(
+        self, call: Call[R], view: Callable[[R], View], *, timeout: float = DEFAULT_TIMEOUT
+    ) -> None:
+        """Ask, and show the answer: as it came with `--json`, else as `view` lays it out."""
+        with self.client(timeout) as client:
+            if self.json:
+                self.write(client.call_plain(call))
+            else:
+                self.draw(view(client.call(call)))
+
+    def write(self, document: object) -> None:
+        """One JSON document on standard output."""
+        sys.stdout.buffer.write(json_line(document))
+
+    def draw(self, view: View) -> None:
+        """Show `view` to a person."""
+        from buddyd.cli.render import terminal  # noqa: PLC0415 -- rich, only where it draws.
+
+        terminal.draw(view, color=not self.no_color)
+
+
+def json_line(document: object) -> bytes:
+    """`document` as one line of JSON that no terminal obeys."""
+    text = msgspec.json.encode(document).decode()
+    return _BARE_CONTROLS.sub(lambda c: f"\\u{ord(c[0]):04x}", text).encode() + b"\n"
+
+
+def complain(sentence: str) -> None:
+    """One line on standard error."""
+    click.echo(f"buddyctl: {printable(sentence)}", err=True)
+
+
+def _keep(context: click.Context, parameter: click.Parameter, value: object) -> None:
+    # An option may stand before the verb or after it: where it does not stand, it says nothing.
+    if value is not None and value is not False and parameter.name is not None:
+        setattr(context.ensure_object(App), parameter.name, value)
+
+
+_GLOBAL_OPTIONS = [
+    click.option(
+        "--socket",
+        metavar="PATH",
+        expose_value=False,
+        callback=_keep,
+        help="The daemon's socket; found like the daemon finds it where it is not given.",
+    ),
+    click.option(
+        "--json",
+        is_flag=True,
+        expose_value=False,
+        callback=_keep,
+        help="Print the answer as it came: one JSON document.",
+    ),
+    click.option(
+        "--no-color",
+        is_flag=True,
+        expose_value=False,
+        callback=_keep,
+        help="No colours (also with NO_COLOR set, and where it is no terminal).",
+    ),
+    click.option(
+        "--timeout",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="SECONDS",
+        expose_value=False,
+        callback=_keep,
+        help="How long the daemon may take.",
+    ),
+]
+
+
+def global_options(command: Command) -> Command:
+    """Let `command` take the options that stand before or after the verb."""
+    for option in reversed(_GLOBAL_OPTIONS):
+        command = option(command)
+    return command
+
+
+pass_app = click.make_pass_decorator(App, ensure=True)

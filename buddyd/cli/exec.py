@@ -1,0 +1,103 @@
+"""buddyctl exec."""
+
+import sys
+import time
+
+import click
+
+from buddyd.cli import child, params
+from buddyd.cli.app import App, complain, global_options, pass_app
+from buddyd.cli.child import Child, Ending
+from buddyd.client import BuddydError, Client
+from buddyd.domain.execution import MAX_DURATION_SECONDS, Execution, new_execution_id
+
+# A daemon that hangs must not hold the command up.
+_START_SECONDS = 0.5
+_RECORD_SECONDS = 2.0
+
+_UNRUNNABLE = {child.NOT_FOUND: "not_found", child.NOT_EXECUTABLE: "not_executable"}
+
+
+@click.command(
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+    epilog="Example: buddyctl exec --tool pytest --agent ci -- pytest -q",
+)
+@click.option("--tool", type=params.NAME, metavar="NAME", required=True, help="What it counts as.")
+@params.agent_option
+@click.option(
+    "--task",
+    type=params.NAME,
+    metavar="ID",
+    envvar="BUDDYD_TASK",
+    default=new_execution_id,
+    help="The task it is for (default: $BUDDYD_TASK, else a fresh id).",
+)
+@click.argument("words", metavar="COMMAND...", nargs=-1, required=True, type=click.UNPROCESSED)
+@global_options
+@pass_app
+def command(app: App, tool: str, agent: str, task: str, words: tuple[str, ...]) -> None:
+    """Run COMMAND and record it as an execution.
+
+    Its input, output, signals and exit code pass through untouched: killed by a signal, buddyctl
+    dies of the same one; a command that is not found is 127, one that cannot be run 126. It
+    succeeded where its exit code is 0; else the error type is exit_3, signal_SIGTERM, not_found or
+    not_executable. Where no daemon records it, one line on standard error says so.
+    """
+    execution = _Watched(app, tool, agent, task)
+    try:
+        running = Child(words)
+    except OSError as error:
+        ending = child.unrunnable(error)
+        complain(f"{words[0]}: {_why(ending, error)}")
+        execution.record(_UNRUNNABLE[ending.code])
+    else:
+        # Told only now, it cannot hold up the command's start.
+        execution.start()
+        ending = running.wait()
+        execution.record(ending.error_type)
+    sys.stdout.flush()
+    raise click.exceptions.Exit(child.end_like(ending))
+
+
+def _why(ending: Ending, error: OSError) -> str:
+    return "command not found" if ending.code == child.NOT_FOUND else str(error.strerror)
+
+
+class _Watched:
+    """One execution, from the start of its command on."""
+
+    def __init__(self, app: App, tool: str, agent: str, task: str) -> None:
+        self._app = app
+        self._tool, self._agent, self._task = tool, agent, task
+        self._started_at = time.time()
+        self._clock = time.monotonic()
+
+    def start(self) -> None:
+        """Mark the agent busy. Where that fails, `record` will tell."""
+        try:
+            with self._client(_START_SECONDS) as client:
+                client.start_execution(
+                    self._task, self._agent, self._tool, started_at=self._started_at
+                )
+        except BuddydError:
+            return
+
+    def record(self, error_type: str | None) -> None:
+        """Record it, or say why not."""
+        execution = Execution(
+            task_id=self._task,
+            agent_id=self._agent,
+            tool_name=self._tool,
+            duration_seconds=min(time.monotonic() - self._clock, MAX_DURATION_SECONDS),
+            finished_at=time.time(),
+            success=error_type is None,
+            error_type=error_type,
+        )
+        try:
+            with self._client(_RECORD_SECONDS) as client:
+                client.record_execution(execution)
+        except BuddydError as error:
+            complain(f"not recorded: {error}")
+
+    def _client(self, seconds: float) -> Client:
+        return self._app.client(seconds)

@@ -1,0 +1,94 @@
+"""Types and defaults of options that several verbs share."""
+
+import getpass
+import os
+import re
+import socket
+import time
+from datetime import UTC, datetime
+
+import click
+import msgspec
+
+from buddyd.cli.render.cells import printable
+from buddyd.domain.execution import ErrorType, ExecutionId, Name
+
+_AGO = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>s|m|min|h|d)")
+_UNIT_SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
+
+
+class Text(click.ParamType[str]):
+    """A text that the daemon would accept."""
+
+    def __init__(self, name: str, type_: object, rule: str) -> None:
+        self.name = name
+        self._type = type_
+        self._rule = rule
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """`value` as it is; fails where the daemon would refuse it."""
+        try:
+            # An argument may hold bytes that are no text; they could not be sent.
+            value.encode()
+            msgspec.convert(value, self._type)
+        except (msgspec.ValidationError, UnicodeEncodeError):
+            self.fail(f"'{printable(value)}' is no {self.name}: {self._rule}.", param, ctx)
+        return value
+
+
+class Moment(click.ParamType[float]):
+    """A moment: Unix seconds, a date and time, or how long ago (`90s`, `15m`, `2h`, `1d`)."""
+
+    name = "moment"
+
+    def convert(
+        self, value: str | float, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """`value` in Unix seconds; a default may be in them already."""
+        if isinstance(value, float):
+            return value
+        if ago := _AGO.fullmatch(value):
+            return time.time() - float(ago["number"]) * _UNIT_SECONDS[ago["unit"]]
+        try:
+            return _unix_seconds(value)
+        except ValueError:
+            self.fail(
+                f"'{printable(value)}' is neither Unix seconds, nor a time such as "
+                "2026-01-31T12:00:00Z, nor a time ago such as 15m, 2h or 1d.",
+                param,
+                ctx,
+            )
+
+
+def _unix_seconds(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        moment = datetime.fromisoformat(text)
+    # A time without a zone is the user's own.
+    return (moment if moment.tzinfo else moment.astimezone()).astimezone(UTC).timestamp()
+
+
+NAME = Text("name", Name, "it has 1 to 256 characters and no control characters")
+ERROR_TYPE = Text("error type", ErrorType, "it has 1 to 128 characters and no control characters")
+EXECUTION_ID = Text("execution id", ExecutionId, "it has 1 to 64 characters")
+MOMENT = Moment()
+
+
+def default_agent() -> str:
+    """Who records where nothing says so: the user on this host."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"[:256]
+
+
+agent_option = click.option(
+    "--agent",
+    type=NAME,
+    metavar="NAME",
+    envvar="BUDDYD_AGENT",
+    default=default_agent,
+    help="Whose execution it is (default: $BUDDYD_AGENT, else user@host).",
+)

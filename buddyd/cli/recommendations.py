@@ -1,0 +1,15 @@
+"""buddyctl recommendations."""
+
+import click
+
+from buddyd.cli.app import App, global_options, pass_app
+from buddyd.cli.render.recommendations import view
+from buddyd.client import calls
+
+
+@click.command(epilog="Example: buddyctl recommendations")
+@global_options
+@pass_app
+def command(app: App) -> None:
+    """What to do about the tools that fail."""
+    app.show(calls.get_tool_recommendations(), view)
