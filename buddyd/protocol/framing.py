@@ -5,7 +5,6 @@ frames (a 4-byte big-endian length, then one map). `Framer` cuts a byte stream i
 `frame` wraps one; the functions below them turn messages into requests and answers.
 """
 
-import re
 from collections.abc import Callable, Hashable, Iterator
 from enum import Enum
 from functools import cache
@@ -26,6 +25,7 @@ from buddyd.protocol.messages import (
     RequestId,
     SuccessResponse,
 )
+from buddyd.protocol.wording import ended, explain, lowered
 
 HEADER_BYTES = 4
 # A message of this size or more could not be told from JSON by its first byte (`[` is 0x5B).
@@ -188,9 +188,10 @@ def decode_request(encoding: Encoding, message: bytes) -> IncomingRequest:
     try:
         request: IncomingRequest = _decoder(encoding, IncomingRequest)(message)
     except msgspec.ValidationError as error:
-        reason = f"This is not a JSON-RPC 2.0 request: {lowered(_plain(error)[0])}."
+        reason, _ = explain(error, IncomingRequest.__struct_fields__)
+        sentence = f"This is not a JSON-RPC 2.0 request: {ended(lowered(reason))}"
         raise ProtocolError(
-            ErrorCode.INVALID_REQUEST, reason, str(error), _salvaged_id(encoding, message)
+            ErrorCode.INVALID_REQUEST, sentence, reason, _salvaged_id(encoding, message)
         ) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _parse_error(encoding, error) from None
@@ -203,12 +204,14 @@ def decode_params(encoding: Encoding, request: IncomingRequest, params: type[T])
     try:
         value: T = _decoder(encoding, params)(raw)
     except msgspec.ValidationError as error:
-        raise InvalidParams(*_plain(error)) from None
+        known = {*params.__struct_fields__, *Execution.__struct_fields__}
+        raise InvalidParams(*explain(error, known)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _parse_error(encoding, error, request.answer_id) from None
     return value
 
 
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _EMPTY = {Encoding.JSON: b"{}", Encoding.MSGPACK: b"\x80"}
 
 
@@ -234,8 +237,8 @@ def decode_response(encoding: Encoding, message: bytes) -> IncomingResponse:
     """The envelope of an answer; raises ProtocolError where `message` is none."""
     try:
         response: IncomingResponse = _decoder(encoding, IncomingResponse)(message)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise _parse_error(encoding, error) from None
+    except _UNREADABLE as error:
+        raise _no_answer(encoding, error) from None
     return response
 
 
@@ -244,8 +247,8 @@ def decode_result(encoding: Encoding, response: IncomingResponse, method: str) -
     raw = b"" if isinstance(response.result, UnsetType) else bytes(response.result)
     try:
         answer: Answer = _decoder(encoding, METHODS[method].result)(raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise _parse_error(encoding, error) from None
+    except _UNREADABLE as error:
+        raise _no_answer(encoding, error) from None
     return answer
 
 
@@ -254,37 +257,23 @@ def _parse_error(
 ) -> ProtocolError:
     name = "JSON" if encoding is Encoding.JSON else "MessagePack"
     reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-    message = f"The message is not valid {name}: {lowered(reason)}."
+    message = f"The message is not valid {name}: {ended(lowered(reason))}"
     return ProtocolError(ErrorCode.PARSE_ERROR, message, reason, request_id)
+
+
+def _no_answer(encoding: Encoding, error: Exception) -> ProtocolError:
+    """What came is no answer, in its bytes or in its shape."""
+    if not isinstance(error, msgspec.ValidationError):
+        return _parse_error(encoding, error)
+    reason, path = explain(error)
+    sentence = f"The message is no answer of this protocol: {ended(lowered(reason))} ({path})"
+    return ProtocolError(ErrorCode.PARSE_ERROR, sentence, reason)
 
 
 def _salvaged_id(encoding: Encoding, message: bytes) -> RequestId:
     """The `id` of something that is no request, so that its sender can tell what failed."""
     try:
         only: _OnlyId = _decoder(encoding, _OnlyId)(message)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except _UNREADABLE:
         return None
     return only.id
-
-
-_FIELD = re.compile(r"(?:missing required|contains unknown) field `(?P<field>.*)`\Z", re.DOTALL)
-
-
-def _plain(error: msgspec.ValidationError) -> tuple[str, str]:
-    """What is wrong and where. A missing or unknown member is part of the path.
-
-    msgspec says both in one sentence: "Expected `int`, got `str` - at `$.limit`".
-    """
-    reason, _, place = str(error).partition(" - at `")
-    path = place.rstrip("`") or "$"
-    if field := _FIELD.search(reason):
-        path = f"{path}.{field['field']}"
-    if "matching regex" in reason:
-        reason = "Expected `str` without control characters"
-    return reason, path
-
-
-def lowered(sentence: str) -> str:
-    """A sentence's start inside another one; an acronym keeps its capitals."""
-    starts_word = len(sentence) > 1 and sentence[1].islower()
-    return sentence[0].lower() + sentence[1:] if starts_word else sentence

@@ -64,7 +64,7 @@ def test_the_first_refused_record_ends_it_and_those_before_it_are_recorded() -> 
         done = buddyctl("import", "-", stdin=text, socket=peer.socket)
     assert done.returncode == 1
     refused, stopped = done.stderr.splitlines()
-    assert refused == "line 4: $.duration_seconds: Expected `float`, got `str`"
+    assert refused == "line 4: $.duration_seconds: Expected a number, got text"
     assert "--continue" in stopped
     assert list(ledger.records) == ["e-1", "e-2"]
 
@@ -78,7 +78,7 @@ def test_one_can_go_on_past_refused_records() -> None:
         done = buddyctl("import", "-", "--continue", "--json", stdin=text, socket=peer.socket)
     assert done.returncode == 0
     assert sorted(done.stderr.splitlines()) == [
-        "line 2: $.duration_seconds: Expected `float`, got `str`",
+        "line 2: $.duration_seconds: Expected a number, got text",
         "line 3: $.finished_at: More than 300 s ahead of the daemon's clock",
         "line 4: $: Not valid JSON: JSON is malformed: invalid character (byte 0)",
         "line 6: $.finished_at: More than 300 s ahead of the daemon's clock",
@@ -155,7 +155,7 @@ def test_refused_records_stay_readable_beside_the_bar(file: Path) -> None:
         code, output = on_terminal("import", str(file), socket=peer.socket, columns=60)
     assert code == 1
     shown = seen(output).replace("\n", " ")
-    assert "line 26: $.duration_seconds: Expected `float`, got `str`" in shown
+    assert "line 26: $.duration_seconds: Expected a number, got text" in shown
 
 
 def test_what_was_recorded_is_told_although_the_daemon_went_away(file: Path) -> None:

@@ -30,15 +30,18 @@ def test_a_blank_line_is_nothing(blank: bytes) -> None:
     [
         (
             b'{"task_id":"t","agent_id":"a","tool_name":"w","duration_seconds":"1","success":true}',
-            "line 17: $.duration_seconds: Expected `float`, got `str`",
+            "line 17: $.duration_seconds: Expected a number, got text",
         ),
         (
             b'{"task_id":"t","agent_id":"a","tool_name":"w","success":true}',
-            "line 17: $.duration_seconds: Object missing required field `duration_seconds`",
+            "line 17: $.duration_seconds: `duration_seconds` is missing",
         ),
-        (b'{"durations":1}', "line 17: $.durations: Object contains unknown field `durations`"),
+        (
+            b'{"durations":1}',
+            "line 17: $.durations: There is no member `durations`; did you mean `duration_se",
+        ),
         (GOOD[:-7], "line 17: $: Not valid JSON: Input data was truncated"),
-        (b"[1, 2]", "line 17: $: Expected `object`, got `array`"),
+        (b"[1, 2]", "line 17: $: Expected an object, got a list"),
         (b"tool,seconds", "line 17: $: Not valid JSON: JSON is malformed"),
         (b"\xff\xfe", "line 17: $: Not valid JSON: "),
     ],

@@ -93,7 +93,7 @@ def test_a_refusal_is_raised_with_code_path_and_reason_and_leaves_the_connection
         ask(peer.socket, Call(GetExecutions(limit=0)))
     assert raised.value.code == ErrorCode.INVALID_PARAMS
     assert raised.value.path == "$.limit"
-    assert raised.value.reason == "Expected `int` >= 1"
+    assert raised.value.reason == "Expected a whole number, at least 1"
 
 
 def test_a_recording_whose_answer_was_lost_is_sent_again_and_counts_once(ask: Ask) -> None:
