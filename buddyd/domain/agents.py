@@ -1,0 +1,192 @@
+"""The agents: who was heard of when, what they run, and how they are."""
+
+from collections.abc import Iterator
+
+from msgspec import Struct, field
+
+from buddyd.domain.answers import AgentsStatus, AgentState, AgentStatus, ReportedState
+from buddyd.domain.journal import (
+    MICROSECONDS,
+    AgentReported,
+    ExecutionRecorded,
+    ExecutionStarted,
+    JournalEntry,
+    ratio,
+)
+from buddyd.domain.projection import Projection, Table
+from buddyd.domain.settings import DomainSettings
+from buddyd.domain.windows import (
+    GRACE_MINUTES,
+    Window,
+    day_floor,
+    midnight_minute,
+    minute_of,
+    rfc3339,
+)
+
+# An agent whose last three executions failed is in trouble.
+FAILURES_OF_AN_ERROR = 3
+MOST_OPEN_TASKS = 1000
+"""An agent with more open tasks than this forgets the one that was opened first."""
+FORGET_AFTER_SECONDS = 30 * 86_400.0
+# A clock that is put back past midnight, or a zone further west, makes yesterday today.
+YESTERDAY_MINUTES = 25 * 60
+
+
+class OpenTask(Struct, array_like=True):
+    """A task that was started and has no recorded execution yet."""
+
+    started_at: float
+    tool: str
+
+
+class Agent(Struct):
+    """What is known about one agent beside its counts."""
+
+    last_heard: float
+    """Receipt of the last thing it sent, Unix seconds."""
+    last_finished: float | None = None
+    last_started: float | None = None
+    last_report: float | None = None
+    status: ReportedState | None = None
+    queue_depth: int = 0
+    concurrency: int | None = None
+    open_tasks: dict[str, OpenTask] = field(default_factory=dict)
+    failures_in_a_row: int = 0
+    """In the order of recording."""
+
+    @property
+    def last_activity(self) -> float:
+        """The latest of its executions' ends, its starts and its reports, Unix seconds."""
+        times = (self.last_finished, self.last_started, self.last_report)
+        return max(time for time in times if time is not None)
+
+
+class Roster:
+    """Every agent that was heard of, and its status. It is part of several projections."""
+
+    def __init__(self, settings: DomainSettings) -> None:
+        self._settings = settings
+        self.table: Table[Agent] = Table(Agent)
+
+    def fold(self, entry: JournalEntry) -> None:
+        """Take in the next entry of the journal."""
+        agent = self.table.touch(entry.agent)
+        if agent is None:
+            agent = self.table.put(entry.agent, Agent(last_heard=entry.recorded_at))
+        agent.last_heard = max(agent.last_heard, entry.recorded_at)
+        match entry:
+            case ExecutionRecorded():
+                _finish(agent, entry)
+            case ExecutionStarted():
+                self._open(agent, entry)
+            case AgentReported():
+                _report(agent, entry)
+
+    def forget(self, now: float) -> None:
+        """Drop the agents of which nothing was heard for a month."""
+        before = now - FORGET_AFTER_SECONDS
+        for name in [name for name, row in self.table.rows.items() if row.last_heard < before]:
+            self.table.drop(name)
+
+    def present(self, now: float) -> Iterator[tuple[str, Agent]]:
+        """By name, the agents with an execution or a report in the 24-hour window, or a task."""
+        floor = day_floor(now)
+        for name, agent in sorted(self.table.rows.items()):
+            times = (agent.last_finished, agent.last_report)
+            if any(time is not None and minute_of(time) >= floor for time in times) or self.running(
+                agent, now
+            ):
+                yield name, agent
+
+    def running(self, agent: Agent, now: float) -> dict[str, OpenTask]:
+        """Its open tasks that have not timed out, in the order in which they were opened."""
+        since = now - self._settings.execution_timeout_seconds
+        return {task: open_ for task, open_ in agent.open_tasks.items() if open_.started_at > since}
+
+    def status(self, agent: Agent, now: float) -> AgentState:
+        """How the agent is: the first rule that applies."""
+        silent = now - agent.last_heard
+        if agent.last_report is not None and silent >= self._settings.offline_after_seconds:
+            return "OFFLINE"
+        if agent.status is not None:
+            return agent.status
+        if agent.queue_depth > 0 or self.running(agent, now):
+            return "BUSY"
+        return "ERROR" if agent.failures_in_a_row >= FAILURES_OF_AN_ERROR else "IDLE"
+
+    def _open(self, agent: Agent, entry: ExecutionStarted) -> None:
+        running = self.running(agent, entry.recorded_at)
+        running.pop(entry.task_id, None)
+        running[entry.task_id] = OpenTask(entry.started_at, entry.tool)
+        if len(running) > MOST_OPEN_TASKS:
+            del running[next(iter(running))]
+        agent.open_tasks = running
+        agent.last_started = max(agent.last_started or entry.started_at, entry.started_at)
+
+
+def _finish(agent: Agent, entry: ExecutionRecorded) -> None:
+    agent.open_tasks.pop(entry.task_id, None)
+    agent.failures_in_a_row = 0 if entry.success else agent.failures_in_a_row + 1
+    if agent.last_finished is None or entry.finished_at > agent.last_finished:
+        agent.last_finished = entry.finished_at
+
+
+def _report(agent: Agent, entry: AgentReported) -> None:
+    agent.last_report = max(agent.last_report or entry.recorded_at, entry.recorded_at)
+    agent.status = entry.status
+    if entry.queue_depth is not None:
+        agent.queue_depth = entry.queue_depth
+    if entry.concurrency is not None:
+        agent.concurrency = entry.concurrency
+
+
+class Agents(Projection):
+    """The answer to `get_agents_status`."""
+
+    def __init__(self, settings: DomainSettings) -> None:
+        self._settings = settings
+        self._roster = Roster(settings)
+        # Executions, successes, microseconds; and for today, which can be longer than a day
+        # has hours, executions alone.
+        self._day = Window(GRACE_MINUTES)
+        self._today = Window(YESTERDAY_MINUTES + GRACE_MINUTES)
+        self.parts = {"roster": self._roster.table, "day": self._day, "today": self._today}
+
+    def fold(self, entry: JournalEntry) -> None:
+        """Take in the next entry."""
+        self._roster.fold(entry)
+        if isinstance(entry, ExecutionRecorded):
+            minute = minute_of(entry.finished_at)
+            self._day.add(minute, entry.agent, (1, entry.success, entry.duration))
+            self._today.add(minute, entry.agent, (1,))
+
+    def advance(self, now: float) -> None:
+        """Let the windows end at `now`."""
+        self._day.move(day_floor(now))
+        self._today.move(midnight_minute(now, self._settings.zone))
+        self._roster.forget(now)
+
+    def answer(self, now: float) -> AgentsStatus:
+        """How the agents are at `now`."""
+        self.advance(now)
+        agents = [self._describe(name, agent, now) for name, agent in self._roster.present(now)]
+        return AgentsStatus(timestamp=rfc3339(now), total_agents=len(agents), agents=agents)
+
+    def __len__(self) -> int:
+        """How many agents are known."""
+        return len(self._roster.table.rows)
+
+    def _describe(self, name: str, agent: Agent, now: float) -> AgentStatus:
+        count, successes, duration = self._day.totals.get(name, (0, 0, 0))
+        return AgentStatus(
+            agent_id=name,
+            status=self._roster.status(agent, now),
+            current_task_id=next(reversed(self._roster.running(agent, now)), None),
+            tasks_completed_today=self._today.totals.get(name, (0,))[0],
+            executions_24h=count,
+            avg_response_time=ratio(duration, count * MICROSECONDS),
+            success_rate=ratio(successes, count),
+            queue_depth=agent.queue_depth,
+            last_activity=rfc3339(agent.last_activity),
+        )

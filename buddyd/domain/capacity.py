@@ -1,0 +1,243 @@
+"""Capacity: what each agent can take on in the next window.
+
+An agent's utilisation is its busy time in a window over the window's length. Its capacity is what
+the forecast of the next window leaves free of all that it can run at once.
+"""
+
+from msgspec import Struct
+
+from buddyd.domain.agents import Agent, OpenTask, Roster
+from buddyd.domain.answers import Forecast, PredictiveCapacity
+from buddyd.domain.forecast import Backcast, Prediction, backcast
+from buddyd.domain.journal import MICROSECONDS, ExecutionRecorded, JournalEntry, microseconds
+from buddyd.domain.load import BusySeries, Concurrency
+from buddyd.domain.names import join, split
+from buddyd.domain.projection import Projection, Table
+from buddyd.domain.settings import DomainSettings
+from buddyd.domain.windows import (
+    GRACE_HOURS,
+    GRACE_MINUTES,
+    Cell,
+    Window,
+    hour_of,
+    minute_of,
+    rfc3339,
+)
+
+SERIES_SECONDS = 30 * 86_400
+RECENT_MINUTES = 10
+"""Little's law is applied to what finished in the last ten minutes."""
+BOTTLENECK_HOURS = 24
+BOTTLENECK_SCORE = 0.3
+MOST_BOTTLENECKS = 3
+
+
+class _Known(Struct, frozen=True):
+    """A forecast, and what it was made from."""
+
+    current: int
+    version: int
+    parallel: int
+    backcast: Backcast | None
+
+
+class Capacity(Projection):
+    """The answer to `get_predictive_capacity`."""
+
+    def __init__(self, settings: DomainSettings) -> None:
+        self._settings = settings
+        self._roster = Roster(settings)
+        self._series = BusySeries(settings.capacity_window_seconds)
+        self._concurrency: Table[Concurrency] = Table(Concurrency)
+        # Executions, microseconds.
+        self._recent = Window(GRACE_MINUTES)
+        # Executions, failures, microseconds by agent and tool.
+        self._day = Window(GRACE_HOURS)
+        self._known: dict[str, _Known] = {}
+        self.parts = {
+            "roster": self._roster.table,
+            # A series of another width has another name: it starts anew.
+            f"series_{settings.capacity_window_seconds}": self._series,
+            "concurrency": self._concurrency,
+            "recent": self._recent,
+            "day": self._day,
+        }
+
+    def fold(self, entry: JournalEntry) -> None:
+        """Take in the next entry."""
+        self._roster.fold(entry)
+        if not isinstance(entry, ExecutionRecorded):
+            return
+        end = microseconds(entry.finished_at)
+        start = end - entry.duration
+        self._series.add(entry.agent, start, end)
+        row = self._concurrency.touch(entry.agent)
+        if row is None:
+            row = self._concurrency.put(entry.agent, Concurrency())
+        row.add(start, end)
+        self._recent.add(minute_of(entry.finished_at), entry.agent, (1, entry.duration))
+        values = (1, not entry.success, entry.duration)
+        self._day.add(hour_of(entry.finished_at), join(entry.agent, entry.tool), values)
+
+    def advance(self, now: float) -> None:
+        """Let the windows end at `now`."""
+        self._roster.forget(now)
+        self._recent.move(minute_of(now) - RECENT_MINUTES + 1)
+        self._day.move(hour_of(now) - BOTTLENECK_HOURS + 1)
+        current = self._series.window_of(now)
+        length = SERIES_SECONDS // self._series.width
+        self._series.move(current - length, current)
+        for agent in [agent for agent in self._known if agent not in self._series.rows]:
+            del self._known[agent]
+        for agent in [name for name in self._concurrency.rows if name not in self._series.rows]:
+            self._concurrency.drop(agent)
+
+    def answer(self, now: float) -> PredictiveCapacity:
+        """The forecasts at `now`."""
+        self.advance(now)
+        tools = self._tools_by_agent()
+        return PredictiveCapacity(
+            timestamp=rfc3339(now),
+            window_seconds=self._series.width,
+            forecasts=[
+                self._forecast(name, agent, tools.get(name, {}), now)
+                for name, agent in self._roster.present(now)
+            ],
+        )
+
+    def prepare(self, now: float, most: int) -> bool:
+        """Work out up to `most` forecasts that are out of date; says whether any is left.
+
+        A query works out the rest itself; this spreads the work that a closed window brings.
+        """
+        self.advance(now)
+        current = self._series.window_of(now)
+        for name, agent in self._roster.table.rows.items():
+            if not self._is_known(name, self._parallel(name, agent), current):
+                if most == 0:
+                    return True
+                self._backcast(name, self._parallel(name, agent), current)
+                most -= 1
+        return False
+
+    def _forecast(self, name: str, agent: Agent, tools: dict[str, Cell], now: float) -> Forecast:
+        parallel = self._parallel(name, agent)
+        known = self._backcast(name, parallel, self._series.window_of(now))
+        waiting, running = self._waiting(name, agent, parallel), self._running(name, agent, now)
+        prediction = known.prediction if known else self._first_guess(name, now)
+        if known is None or known.mean_error is None:
+            # Nothing is known yet of how far off a forecast may be.
+            prediction = Prediction(prediction.value, 0.0, float(parallel))
+        free = _free(prediction, parallel)
+        if self._roster.status(agent, now) == "OFFLINE":
+            free = (0, 0, 0)
+        done = _completion(now, waiting, running, tools, parallel)
+        return Forecast(
+            agent_id=name,
+            estimated_available_capacity=free[1],
+            capacity_low=free[0],
+            capacity_high=free[2],
+            current_queue_depth=waiting,
+            predicted_completion_time=None if done is None else rfc3339(done),
+            bottleneck_tools=_bottlenecks(tools),
+            forecast_error=_error_points(known, parallel),
+        )
+
+    def _parallel(self, name: str, agent: Agent) -> int:
+        """How many tasks it can run at once: as it reported, or as was seen."""
+        if agent.concurrency is not None:
+            return agent.concurrency
+        row = self._concurrency.get(name)
+        return 1 if row is None else row.most
+
+    def _backcast(self, name: str, parallel: int, current: int) -> Backcast | None:
+        if not self._is_known(name, parallel, current):
+            values = self._series.utilisation(name, current)
+            first = current - len(values)
+            hours = (self._series.hour_of_day(window) for window in range(first, current + 1))
+            found = backcast(values, hours, parallel)
+            row = self._series.rows.get(name)
+            version = row.version if row else 0
+            self._known[name] = _Known(current, version, parallel, found)
+        return self._known[name].backcast
+
+    def _is_known(self, name: str, parallel: int, current: int) -> bool:
+        known, row = self._known.get(name), self._series.rows.get(name)
+        made_from = (current, row.version if row else 0, parallel)
+        return known is not None and (known.current, known.version, known.parallel) == made_from
+
+    def _first_guess(self, name: str, now: float) -> Prediction:
+        """Before a window has closed: what it has done in this one."""
+        row = self._series.rows.get(name)
+        current = self._series.window_of(now)
+        begin = current * self._series.width
+        busy = row.get(current) / MICROSECONDS if row else 0.0
+        value = busy / max(60.0, now - begin)
+        return Prediction(value, value, value)
+
+    def _waiting(self, name: str, agent: Agent, parallel: int) -> int:
+        if agent.last_report is not None:
+            return agent.queue_depth
+        return max(0, round(self._in_system(name)) - parallel)
+
+    def _running(self, name: str, agent: Agent, now: float) -> list[OpenTask]:
+        if agent.last_started is not None:
+            return list(self._roster.running(agent, now).values())
+        return [OpenTask(now, "")] * round(self._in_system(name))
+
+    def _in_system(self, name: str) -> float:
+        """Little's law: arrival rate times mean duration is the mean number in the system."""
+        _, duration = self._recent.totals.get(name, (0, 0))
+        return duration / (RECENT_MINUTES * 60 * MICROSECONDS)
+
+    def _tools_by_agent(self) -> dict[str, dict[str, Cell]]:
+        found: dict[str, dict[str, Cell]] = {}
+        for key, cell in self._day.totals.items():
+            agent, tool = split(key)
+            found.setdefault(agent, {})[tool] = cell
+        return found
+
+
+def _free(prediction: Prediction, parallel: int) -> tuple[int, int, int]:
+    """Low, likely and high capacity in whole percent."""
+    busy = (prediction.high, prediction.value, prediction.low)
+    low, likely, high = (round(100 * (1 - min(1.0, value / parallel))) for value in busy)
+    return low, likely, high
+
+
+def _error_points(known: Backcast | None, parallel: int) -> float | None:
+    if known is None or known.mean_error is None:
+        return None
+    return 100 * known.mean_error / parallel
+
+
+def _completion(
+    now: float, waiting: int, running: list[OpenTask], tools: dict[str, Cell], parallel: int
+) -> float | None:
+    """When what waits and runs should be done, at the mean durations of the last day."""
+    executions = sum(cell[0] for cell in tools.values())
+    if not executions or not (waiting or running):
+        return None
+    mean = sum(cell[2] for cell in tools.values()) / executions / MICROSECONDS
+    left = [
+        max(0.0, _mean_duration(tools.get(task.tool), mean) - (now - task.started_at))
+        for task in running
+    ]
+    return now + max([*left, (sum(left) + waiting * mean) / parallel])
+
+
+def _mean_duration(cell: Cell | None, otherwise: float) -> float:
+    return otherwise if cell is None else cell[2] / cell[0] / MICROSECONDS
+
+
+def _bottlenecks(tools: dict[str, Cell]) -> list[str]:
+    """The tools that take the most of the agent's busy time, failures counting on top."""
+    busy = sum(cell[2] for cell in tools.values())
+    if not busy:
+        return []
+    scores = {
+        name: duration / busy * (1 + failed / executions)
+        for name, (executions, failed, duration) in tools.items()
+    }
+    worst_first = sorted(scores, key=lambda name: (-scores[name], name))
+    return [name for name in worst_first if scores[name] >= BOTTLENECK_SCORE][:MOST_BOTTLENECKS]

@@ -1,0 +1,111 @@
+"""What the agents used, what it cost, and what keeping the records costs."""
+
+from buddyd.domain.answers import ApiUsage, Costing, StorageUsage, UsageAndCosting
+from buddyd.domain.journal import NANODOLLARS, ExecutionRecorded, JournalEntry, ratio
+from buddyd.domain.projection import Projection
+from buddyd.domain.settings import DomainSettings
+from buddyd.domain.windows import (
+    GRACE_HOURS,
+    GRACE_MINUTES,
+    Buckets,
+    Window,
+    day_floor,
+    hour_of,
+    minute_of,
+    rfc3339,
+)
+
+TIER1_BYTES = 500
+TIER2_BYTES = 200
+"""The rule of thumb for the size of a record and of a summary."""
+MIB = 1_048_576
+MIB_PER_GIB = 1024
+DAYS_PER_MONTH = 30
+_ALL = ""
+
+
+class Costs(Projection):
+    """The answer to `get_api_usage_and_costing`."""
+
+    def __init__(self, settings: DomainSettings) -> None:
+        self._settings = settings
+        # Executions, billionths of a dollar, estimated ones, tokens.
+        self._by_tool = Window(GRACE_MINUTES)
+        # Executions, billionths of a dollar.
+        self._by_agent = Window(GRACE_MINUTES)
+        # Executions that Tier 1 keeps, and the hours that Tier 2 keeps.
+        self._tier1 = Window(GRACE_MINUTES)
+        self._tier2 = Buckets()
+        self.parts = {
+            "by_tool": self._by_tool,
+            "by_agent": self._by_agent,
+            "tier1": self._tier1,
+            "tier2": self._tier2,
+        }
+
+    def fold(self, entry: JournalEntry) -> None:
+        """Take in the next entry."""
+        if not isinstance(entry, ExecutionRecorded):
+            return
+        minute = minute_of(entry.finished_at)
+        self._by_tool.add(minute, entry.tool, (1, entry.cost, entry.estimate, entry.tokens))
+        self._by_agent.add(minute, entry.agent, (1, entry.cost))
+        self._tier1.add(minute, _ALL, (1,))
+        self._tier2.add(hour_of(entry.finished_at), _ALL, (1,))
+
+    def advance(self, now: float) -> None:
+        """Let the windows end at `now`."""
+        floor = day_floor(now)
+        self._by_tool.move(floor)
+        self._by_agent.move(floor)
+        self._tier1.move(minute_of(now) - self._settings.tier1_hours * 60 + 1)
+        self._tier2.drop_before(self._first_hour(now) - GRACE_HOURS)
+
+    def answer(self, now: float, database_bytes: int) -> UsageAndCosting:
+        """Usage and costs at `now`; `database_bytes` is what the database takes on disk."""
+        self.advance(now)
+        tools = self._by_tool.totals
+        count, cost, estimate, tokens = (
+            sum(cell[column] for cell in tools.values()) for column in range(4)
+        )
+        storage = self._storage(now, database_bytes)
+        storage_daily = self._storage_costs_daily(storage.estimated_size_mb)
+        return UsageAndCosting(
+            timestamp=rfc3339(now),
+            api_usage=ApiUsage(
+                total_tasks_24h=count,
+                total_tokens_24h=tokens,
+                avg_tokens_per_task=ratio(tokens, count),
+            ),
+            costing=Costing(
+                execution_costs_24h=cost / NANODOLLARS,
+                estimated_costs_24h=estimate / NANODOLLARS,
+                storage_costs_daily=storage_daily,
+                total_daily_cost=cost / NANODOLLARS + storage_daily,
+                by_tool=_dollars(self._by_tool),
+                by_agent=_dollars(self._by_agent),
+            ),
+            storage=storage,
+        )
+
+    def _storage(self, now: float, database_bytes: int) -> StorageUsage:
+        records = self._tier1.totals.get(_ALL, (0,))[0]
+        first = self._first_hour(now)
+        summaries = sum(hour >= first for hour in self._tier2)
+        return StorageUsage(
+            tier1_raw_records=records,
+            tier2_hourly_summaries=summaries,
+            estimated_size_mb=(records * TIER1_BYTES + summaries * TIER2_BYTES) / MIB,
+            database_size_mb=database_bytes / MIB,
+        )
+
+    def _storage_costs_daily(self, size_mb: float) -> float:
+        price = self._settings.storage_price_per_gib_month
+        return size_mb / MIB_PER_GIB * price / DAYS_PER_MONTH
+
+    def _first_hour(self, now: float) -> int:
+        return hour_of(now) - self._settings.tier2_hours + 1
+
+
+def _dollars(window: Window) -> dict[str, float]:
+    return {name: cell[1] / NANODOLLARS for name, cell in sorted(window.totals.items())}

@@ -1,0 +1,254 @@
+"""How tools fail: streaks, kinds of errors, and what helped after a failure."""
+
+from msgspec import Struct, field
+
+from buddyd.domain.answers import FailurePattern, Pattern, RecentFailure
+from buddyd.domain.journal import MICROSECONDS, ExecutionRecorded, ratio
+from buddyd.domain.names import OTHER, join, split
+from buddyd.domain.projection import Table
+from buddyd.domain.settings import DomainSettings
+from buddyd.domain.trend import Chart
+from buddyd.domain.windows import (
+    GRACE_HOURS,
+    GRACE_MINUTES,
+    Window,
+    day_floor,
+    hour_of,
+    minute_of,
+    month_floor,
+    rfc3339,
+)
+
+STREAK = 3
+"""Failures in a row from which on it is a pattern."""
+DOMINANT_FAILURES = 3
+DOMINANT_SHARE = 0.5
+RECENT_FAILURES = 10
+MOST_ERROR_TYPES = 50
+"""Further classes of one tool are counted as `~other`."""
+MOST_TASKS = 10_000
+MOST_FAILED_TOOLS = 8
+UNKNOWN = "unknown"
+
+
+class Failure(Struct, array_like=True, frozen=True):
+    """One failed execution."""
+
+    finished_at: float
+    seq: int
+    task_id: str
+    agent: str
+    duration: int
+    error_type: str | None
+
+    def describe(self) -> RecentFailure:
+        """As the answer tells it."""
+        return RecentFailure(
+            task_id=self.task_id,
+            agent_id=self.agent,
+            timestamp=rfc3339(self.finished_at),
+            duration=self.duration / MICROSECONDS,
+            error_type=self.error_type,
+        )
+
+
+class ToolFailures(Struct):
+    """What is known about one tool beside its counts."""
+
+    last_finished: float = 0.0
+    streak: int = 0
+    chart: Chart = field(default_factory=Chart)
+    error_types: list[str] = field(default_factory=list)
+    recent: list[Failure] = field(default_factory=list)
+    """The newest ones, newest first."""
+
+
+class Failures:
+    """The failures of every tool, over the last day and over the last 30 days."""
+
+    def __init__(self, settings: DomainSettings) -> None:
+        self._settings = settings
+        # Executions, failures; and failures by tool and class.
+        self.day = Window(GRACE_MINUTES)
+        self.day_errors = Window(GRACE_MINUTES)
+        self.month = Window(GRACE_HOURS)
+        self.month_errors = Window(GRACE_HOURS)
+        self.tools: Table[ToolFailures] = Table(ToolFailures)
+
+    def fold(self, entry: ExecutionRecorded) -> None:
+        """Take in the next execution."""
+        minute, hour = minute_of(entry.finished_at), hour_of(entry.finished_at)
+        values = (1, not entry.success)
+        self.day.add(minute, entry.tool, values)
+        self.month.add(hour, entry.tool, values)
+        tool = self.tools.touch(entry.tool) or self.tools.put(entry.tool, ToolFailures())
+        tool.last_finished = max(tool.last_finished, entry.finished_at)
+        tool.chart.add(failed=not entry.success)
+        tool.streak = 0 if entry.success else tool.streak + 1
+        if not entry.success:
+            error = join(entry.tool, _admitted_class(tool, entry.error_type or UNKNOWN))
+            self.day_errors.add(minute, error, (1,))
+            self.month_errors.add(hour, error, (1,))
+            _remember(tool, entry)
+
+    def advance(self, now: float) -> None:
+        """Let the windows end at `now`."""
+        self.day.move(day_floor(now))
+        self.day_errors.move(day_floor(now))
+        floor = month_floor(now)
+        if floor == self.month.floor:
+            return
+        self.month.move(floor)
+        self.month_errors.move(floor)
+        for name in [
+            name
+            for name, tool in self.tools.rows.items()
+            if hour_of(tool.last_finished) < floor - GRACE_HOURS
+        ]:
+            self.tools.drop(name)
+
+    def patterns(self, now: float) -> dict[str, FailurePattern]:
+        """By name, every tool with a failure in the 24-hour window."""
+        errors = error_types(self.day_errors)
+        floor = day_floor(now)
+        return {
+            name: self._pattern(name, total, failed, errors.get(name, {}), floor)
+            for name, (total, failed) in sorted(self.day.totals.items())
+            if failed
+        }
+
+    def _pattern(
+        self, name: str, total: int, failed: int, errors: dict[str, int], floor: int
+    ) -> FailurePattern:
+        tool = self.tools.rows[name]
+        return FailurePattern(
+            total=total,
+            failed=failed,
+            failure_rate=ratio(failed, total),
+            consecutive_failures=tool.streak,
+            error_types=errors,
+            patterns=self._signs(tool, total, failed, errors),
+            recent_failures=[
+                failure.describe()
+                for failure in tool.recent
+                if minute_of(failure.finished_at) >= floor
+            ],
+        )
+
+    def _signs(
+        self, tool: ToolFailures, total: int, failed: int, errors: dict[str, int]
+    ) -> list[Pattern]:
+        enough = total >= self._settings.risk_min_executions
+        most = max((n for name, n in errors.items() if name != UNKNOWN), default=0)
+        signs: dict[Pattern, bool] = {
+            "streak": tool.streak >= STREAK,
+            "high_failure_rate": enough
+            and ratio(total - failed, total) < self._settings.medium_success_rate,
+            "dominant_error": failed >= DOMINANT_FAILURES and most > DOMINANT_SHARE * failed,
+            "degrading": tool.chart.trend == "degrading",
+        }
+        return [name for name, shows in signs.items() if shows]
+
+
+def error_types(errors: Window) -> dict[str, dict[str, int]]:
+    """Failures by tool and class, the most frequent class first."""
+    found: dict[str, dict[str, int]] = {}
+    by_count = sorted(errors.totals.items(), key=lambda item: (-item[1][0], item[0]))
+    for key, (count,) in by_count:
+        tool, error = split(key)
+        found.setdefault(tool, {})[error] = count
+    return found
+
+
+def _admitted_class(tool: ToolFailures, error_type: str) -> str:
+    if error_type in tool.error_types:
+        return error_type
+    if len(tool.error_types) >= MOST_ERROR_TYPES:
+        return OTHER
+    tool.error_types.append(error_type)
+    return error_type
+
+
+def _remember(tool: ToolFailures, entry: ExecutionRecorded) -> None:
+    failure = Failure(
+        entry.finished_at, entry.seq, entry.task_id, entry.agent, entry.duration, entry.error_type
+    )
+    newest_first = sorted([*tool.recent, failure], key=lambda f: (-f.finished_at, -f.seq))
+    tool.recent = newest_first[:RECENT_FAILURES]
+
+
+class Attempt(Struct, array_like=True):
+    """That a tool was tried on a task after another one had failed on it."""
+
+    hour: int
+    """When it was tried first."""
+    succeeded: bool
+
+
+class TroubledTask(Struct):
+    """A task on which tools have failed."""
+
+    seq: int
+    """When it was touched last."""
+    failed: list[str] = field(default_factory=list)
+    attempts: dict[str, Attempt] = field(default_factory=dict)
+
+
+class Fallback(Struct, frozen=True):
+    """What helped after a tool had failed: on how many tasks it was tried, and succeeded."""
+
+    tool: str
+    tried: int
+    succeeded: int
+
+
+class Fallbacks:
+    """Which tool succeeded on the same task after another one failed, over 30 days."""
+
+    def __init__(self) -> None:
+        # Tasks on which it was tried, and on which it succeeded, by failed and tried tool.
+        self.month = Window(GRACE_HOURS)
+        self.tasks: Table[TroubledTask] = Table(TroubledTask, MOST_TASKS)
+
+    def fold(self, entry: ExecutionRecorded) -> None:
+        """Take in the next execution, in the order of recording."""
+        task = self.tasks.touch(entry.task_id)
+        if task is None:
+            if entry.success:
+                return
+            task = self.tasks.put(entry.task_id, TroubledTask(entry.seq))
+        task.seq = entry.seq
+        for failed in task.failed:
+            if failed != entry.tool:
+                self._attempt(task, join(failed, entry.tool), entry)
+        if (
+            not entry.success
+            and entry.tool not in task.failed
+            and len(task.failed) < MOST_FAILED_TOOLS
+        ):
+            task.failed.append(entry.tool)
+
+    def advance(self, now: float) -> None:
+        """Let the window end at `now`."""
+        self.month.move(month_floor(now))
+
+    def best(self) -> dict[str, Fallback]:
+        """For each tool that failed, the one that most often succeeded after it."""
+        found: dict[str, Fallback] = {}
+        for key, (tried, succeeded) in sorted(self.month.totals.items()):
+            failed, tool = split(key)
+            best = found.get(failed)
+            if succeeded and (best is None or (succeeded, -tried) > (best.succeeded, -best.tried)):
+                found[failed] = Fallback(tool, tried, succeeded)
+        return found
+
+    def _attempt(self, task: TroubledTask, pair: str, entry: ExecutionRecorded) -> None:
+        attempt = task.attempts.get(pair)
+        if attempt is None:
+            hour = hour_of(entry.finished_at)
+            task.attempts[pair] = Attempt(hour, entry.success)
+            self.month.add(hour, pair, (1, entry.success))
+        elif entry.success and not attempt.succeeded:
+            # In the hour of the first try, so that both leave the window together.
+            attempt.succeeded = True
+            self.month.add(attempt.hour, pair, (0, 1))

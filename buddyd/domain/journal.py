@@ -1,0 +1,78 @@
+"""The journal: what was committed, in the order of its commits.
+
+Every answer of the daemon is a fold over these entries. An entry carries all that a fold needs,
+its time of receipt included, so that folding it again after a restart gives the same state.
+Money is whole billionths of a dollar and time whole millionths of a second: integers add up to
+the same sum in whatever order they come and go.
+"""
+
+from msgspec import Struct
+
+from buddyd.domain.answers import ReportedState
+from buddyd.domain.execution import EffortLevel
+
+NANODOLLARS = 1_000_000_000
+MICROSECONDS = 1_000_000
+
+
+class Entry(Struct, frozen=True, kw_only=True, gc=False):
+    """One thing that was committed. `agent` is the name it is counted under."""
+
+    seq: int
+    """Its number; the numbers of committed entries follow each other without a gap."""
+    recorded_at: float
+    """Unix seconds, by the daemon's clock."""
+    agent: str
+
+
+class ExecutionRecorded(Entry, frozen=True, kw_only=True, gc=False):
+    """An execution was accepted. `tool` is the name it is counted under."""
+
+    tool: str
+    execution_id: str
+    task_id: str
+    finished_at: float
+    duration: int
+    """Microseconds."""
+    success: bool
+    cost: int
+    """Billionths of a dollar, as is `estimate`."""
+    estimate: int
+    tokens: int
+    effort: EffortLevel
+    browser: bool
+    error_type: str | None
+
+
+class ExecutionStarted(Entry, frozen=True, kw_only=True, gc=False):
+    """An agent began a task."""
+
+    task_id: str
+    tool: str
+    started_at: float
+
+
+class AgentReported(Entry, frozen=True, kw_only=True, gc=False):
+    """An agent's heartbeat; None is what it left out."""
+
+    queue_depth: int | None
+    status: ReportedState | None
+    concurrency: int | None
+
+
+JournalEntry = ExecutionRecorded | ExecutionStarted | AgentReported
+
+
+def nanodollars(dollars: float) -> int:
+    """A sum of money as an integer."""
+    return round(dollars * NANODOLLARS)
+
+
+def microseconds(seconds: float) -> int:
+    """A duration as an integer."""
+    return round(seconds * MICROSECONDS)
+
+
+def ratio(part: float, whole: float) -> float:
+    """A share or a mean; 0.0 where there is nothing to divide by."""
+    return part / whole if whole else 0.0

@@ -1,0 +1,72 @@
+"""Under which name an agent or a tool is counted.
+
+The number of names is bounded: the ones beyond it are counted together, so that memory stays
+bounded whatever clients send.
+"""
+
+OTHER = "~other"
+"""What the names beyond the limit are counted under."""
+IDLE_DAYS = 31
+"""A name that was not used for this long has left every window, and makes room."""
+_SEPARATOR = "\x1f"
+
+
+class NameBook:
+    """The names of one kind that are counted under themselves, first come first served.
+
+    Each has the number of the entry from which on it counts, and the day of its last use.
+    """
+
+    def __init__(self, limit: int, names: dict[str, tuple[int, int]] | None = None) -> None:
+        self.limit = limit
+        self.names = names or {}
+
+    def draft(self) -> "NameDraft":
+        """What a transaction would change; nothing does until `accept`."""
+        return NameDraft(self)
+
+    def accept(self, draft: "NameDraft") -> None:
+        """The transaction was committed."""
+        self.names |= draft.changed
+
+    def idle(self, today: int) -> list[str]:
+        """The names that make room."""
+        return [name for name, (_, day) in self.names.items() if day < today - IDLE_DAYS]
+
+    def release(self, names: list[str]) -> None:
+        """These make room."""
+        for name in names:
+            self.names.pop(name, None)
+
+
+class NameDraft:
+    """Names as one transaction finds and changes them."""
+
+    def __init__(self, book: NameBook) -> None:
+        self._book = book
+        self.changed: dict[str, tuple[int, int]] = {}
+        """What to write: for each name, from which entry on it counts, and its last day."""
+        self._new = 0
+
+    def counted(self, name: str, seq: int, today: int) -> str:
+        """The name that entry `seq` counts under."""
+        known = self.changed.get(name) or self._book.names.get(name)
+        if known is None:
+            if name == OTHER or len(self._book.names) + self._new >= self._book.limit:
+                return OTHER
+            self._new += 1
+            self.changed[name] = (seq, today)
+        elif known[1] != today:
+            self.changed[name] = (known[0], today)
+        return name
+
+
+def join(first: str, second: str) -> str:
+    """Two names as one key; a control character, which no name holds, stands between them."""
+    return f"{first}{_SEPARATOR}{second}"
+
+
+def split(key: str) -> tuple[str, str]:
+    """The two names of a key."""
+    first, _, second = key.partition(_SEPARATOR)
+    return first, second

@@ -1,0 +1,101 @@
+"""The task pipeline: what was done in the last day, and what runs and waits now."""
+
+from buddyd.domain.agents import Roster
+from buddyd.domain.answers import LastDay, TaskPipeline, ToolBreakdown
+from buddyd.domain.journal import MICROSECONDS, ExecutionRecorded, JournalEntry, ratio
+from buddyd.domain.projection import Projection
+from buddyd.domain.settings import DomainSettings
+from buddyd.domain.summaries import Hour, Hours
+from buddyd.domain.windows import (
+    GRACE_HOURS,
+    GRACE_MINUTES,
+    Cell,
+    Window,
+    day_floor,
+    hour_of,
+    minute_of,
+    rfc3339,
+)
+
+HOURS_SHOWN = 24
+
+
+class Pipeline(Projection):
+    """The answer to `get_task_pipeline`, and the hours of Tier 2."""
+
+    def __init__(self, settings: DomainSettings) -> None:
+        self._settings = settings
+        self._roster = Roster(settings)
+        # Executions, successes, microseconds.
+        self._day = Window(GRACE_MINUTES)
+        self._hours = Hours()
+        self._stale: set[int] = set()
+        self.parts = {"roster": self._roster.table, "day": self._day, "hours": self._hours}
+
+    def fold(self, entry: JournalEntry) -> None:
+        """Take in the next entry."""
+        self._roster.fold(entry)
+        if isinstance(entry, ExecutionRecorded):
+            values = (1, entry.success, entry.duration)
+            self._day.add(minute_of(entry.finished_at), entry.tool, values)
+            self._hours.record(entry)
+            self._stale.add(hour_of(entry.finished_at))
+
+    def advance(self, now: float) -> None:
+        """Let the windows end at `now`."""
+        self._day.move(day_floor(now))
+        self._roster.forget(now)
+        self._hours.drop_before(self.first_hour(now) - GRACE_HOURS)
+
+    def first_hour(self, now: float) -> int:
+        """The oldest hour that Tier 2 keeps."""
+        return hour_of(now) - self._settings.tier2_hours + 1
+
+    def answer(self, now: float) -> TaskPipeline:
+        """The pipeline at `now`."""
+        self.advance(now)
+        agents = [agent for _, agent in self._roster.present(now)]
+        current = hour_of(now)
+        return TaskPipeline(
+            timestamp=rfc3339(now),
+            last_24_hours=self._last_day(),
+            in_flight=sum(len(self._roster.running(agent, now)) for agent in agents),
+            queued=sum(agent.queue_depth for agent in agents),
+            hourly=[
+                self._hours.count(hour) for hour in range(current - HOURS_SHOWN + 1, current + 1)
+            ],
+        )
+
+    def hours(self, first: int, end: int, now: float) -> list[Hour]:
+        """The kept hours from `first` to before `end`, oldest first."""
+        self.advance(now)
+        return list(self._hours.between(max(first, self.first_hour(now)), end))
+
+    def stale_hours(self) -> list[Hour]:
+        """What of Tier 2 has to be written since the last call."""
+        hours = [self._hours.hour(number) for number in sorted(self._stale)]
+        self._stale.clear()
+        return [hour for hour in hours if hour.executions]
+
+    def _last_day(self) -> LastDay:
+        tools = dict(sorted(self._day.totals.items()))
+        total = sum(cell[0] for cell in tools.values())
+        successful = sum(cell[1] for cell in tools.values())
+        return LastDay(
+            total_tasks=total,
+            successful_tasks=successful,
+            failed_tasks=total - successful,
+            success_rate=ratio(successful, total),
+            tool_breakdown={name: _breakdown(cell) for name, cell in tools.items()},
+        )
+
+
+def _breakdown(cell: Cell) -> ToolBreakdown:
+    total, successful, duration = cell
+    return ToolBreakdown(
+        total=total,
+        successful=successful,
+        failed=total - successful,
+        success_rate=ratio(successful, total),
+        avg_duration=ratio(duration, total * MICROSECONDS),
+    )

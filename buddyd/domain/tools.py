@@ -1,0 +1,118 @@
+"""The tools: what the executions of the last 30 days say about each (Tier 3)."""
+
+from collections.abc import Iterator
+
+from msgspec import Struct, field
+
+from buddyd.domain.answers import ConfidenceDistribution, SystemLearning, ToolProfile
+from buddyd.domain.confidence import level, level_probability, wilson_interval
+from buddyd.domain.journal import (
+    MICROSECONDS,
+    NANODOLLARS,
+    ExecutionRecorded,
+    JournalEntry,
+)
+from buddyd.domain.projection import Projection, Table
+from buddyd.domain.settings import DomainSettings
+from buddyd.domain.trend import Chart
+from buddyd.domain.windows import GRACE_HOURS, Window, hour_of, month_floor, rfc3339
+
+
+class Tool(Struct):
+    """What is known about one tool beside its counts."""
+
+    last_finished: float
+    """Unix seconds."""
+    chart: Chart = field(default_factory=Chart)
+
+
+class Tools(Projection):
+    """The answer to `get_system_learning`, and the rows of Tier 3."""
+
+    def __init__(self, settings: DomainSettings) -> None:
+        self._settings = settings
+        # Executions, successes, microseconds, billionths of a dollar, tokens.
+        self._month = Window(GRACE_HOURS)
+        self._tools: Table[Tool] = Table(Tool)
+        self._stale: set[str] = set()
+        self.parts = {"month": self._month, "tools": self._tools}
+
+    def fold(self, entry: JournalEntry) -> None:
+        """Take in the next entry."""
+        if not isinstance(entry, ExecutionRecorded):
+            return
+        values = (1, entry.success, entry.duration, entry.cost, entry.tokens)
+        self._month.add(hour_of(entry.finished_at), entry.tool, values)
+        tool = self._tools.touch(entry.tool)
+        if tool is None:
+            tool = self._tools.put(entry.tool, Tool(entry.finished_at))
+        tool.last_finished = max(tool.last_finished, entry.finished_at)
+        tool.chart.add(failed=not entry.success)
+        self._stale.add(entry.tool)
+
+    def advance(self, now: float) -> None:
+        """Let the window end at `now`; forget the tools that have left it."""
+        floor = month_floor(now)
+        if floor == self._month.floor:
+            return
+        self._month.move(floor)
+        self._stale.update(self._tools.rows)
+        # What is within the grace may come back when the clock is put back.
+        for name in [
+            name
+            for name, tool in self._tools.rows.items()
+            if hour_of(tool.last_finished) < floor - GRACE_HOURS
+        ]:
+            self._tools.drop(name)
+
+    def answer(self, now: float) -> SystemLearning:
+        """What is known at `now`."""
+        self.advance(now)
+        profiles = sorted(self.profiles(), key=lambda p: (-p.total_executions, p.tool_name))
+        levels = [profile.confidence_level for profile in profiles]
+        return SystemLearning(
+            timestamp=rfc3339(now),
+            confidence_distribution=ConfidenceDistribution(
+                high_confidence=levels.count("HIGH"),
+                medium_confidence=levels.count("MEDIUM"),
+                low_confidence=levels.count("LOW"),
+            ),
+            tool_profiles=profiles,
+        )
+
+    def profiles(self) -> Iterator[ToolProfile]:
+        """Every tool with executions in the window, in no order."""
+        return (self._profile(name, self._tools.rows[name]) for name in self._month.totals)
+
+    def stale_profiles(self) -> tuple[list[ToolProfile], list[str]]:
+        """What of Tier 3 has to be written, and what has to go, since the last call."""
+        totals = self._month.totals
+        present = [self._profile(n, self._tools.rows[n]) for n in self._stale if n in totals]
+        gone = [name for name in self._stale if name not in totals]
+        self._stale.clear()
+        return present, gone
+
+    def __len__(self) -> int:
+        """How many tools are known."""
+        return len(self._month.totals)
+
+    def _profile(self, name: str, tool: Tool) -> ToolProfile:
+        count, successes, duration, cost, tokens = self._month.totals[name]
+        low, high = wilson_interval(successes, count)
+        verdict = level(successes, count, self._settings)
+        return ToolProfile(
+            tool_name=name,
+            total_executions=count,
+            successful_executions=successes,
+            failed_executions=count - successes,
+            success_rate=successes / count,
+            success_rate_low=low,
+            success_rate_high=high,
+            avg_duration=duration / count / MICROSECONDS,
+            avg_cost=cost / count / NANODOLLARS,
+            avg_tokens=tokens / count,
+            confidence_level=verdict,
+            level_probability=level_probability(verdict, successes, count, self._settings),
+            trend=tool.chart.trend,
+            last_execution=rfc3339(tool.last_finished),
+        )

@@ -1,0 +1,189 @@
+"""Sliding windows: exact sums over the last buckets of time, each added once and taken out once.
+
+Time is cut into buckets (minutes or hours since the epoch). What falls into one is summed by key,
+in integers. A window keeps the totals of all buckets from its floor on; moving the floor takes
+out what expires, so a query reads totals and never a record.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, tzinfo
+from typing import Protocol
+
+import msgspec
+
+MINUTE = 60
+HOUR = 3600
+DAY_MINUTES = 1440
+MONTH_HOURS = 720
+# Buckets that have left a window are kept this long, so that a clock that is put back finds them.
+GRACE_MINUTES = 120
+GRACE_HOURS = 2
+
+
+def minute_of(time: float) -> int:
+    """The number of the UTC minute that `time` (Unix seconds) falls into."""
+    return int(time // MINUTE)
+
+
+def hour_of(time: float) -> int:
+    """The number of the UTC hour that `time` (Unix seconds) falls into."""
+    return int(time // HOUR)
+
+
+def day_floor(now: float) -> int:
+    """The first minute of the 24-hour window: the current minute and the 1,439 before it."""
+    return minute_of(now) - DAY_MINUTES + 1
+
+
+def month_floor(now: float) -> int:
+    """The first hour of the 30-day window: the current hour and the 719 before it."""
+    return hour_of(now) - MONTH_HOURS + 1
+
+
+def midnight_minute(now: float, zone: tzinfo) -> int:
+    """The minute in which today began in `zone`."""
+    today = datetime.fromtimestamp(now, zone).replace(
+        hour=0, minute=0, second=0, microsecond=0, fold=0
+    )
+    return minute_of(today.timestamp())
+
+
+def rfc3339(time: float) -> str:
+    """Unix seconds as an RFC 3339 UTC string that ends in `Z`."""
+    return datetime.fromtimestamp(time, UTC).replace(tzinfo=None).isoformat() + "Z"
+
+
+class Part(Protocol):
+    """A piece of state that can be written down piece by piece and read back."""
+
+    def changes(self) -> Iterator[tuple[str | int, bytes | None]]:
+        """What changed since the last call, by key; None where nothing is left."""
+
+    def restore(self, key: str | int, state: bytes) -> None:
+        """Take back one piece that `changes` gave."""
+
+
+Cell = list[int]
+"""Sums under one key; the first one counts, and a key whose count is 0 is gone."""
+
+_decode = msgspec.msgpack.Decoder(dict[str, Cell], strict=False).decode
+
+
+def _encode(bucket: dict[str, Cell]) -> bytes:
+    try:
+        return msgspec.msgpack.encode(bucket)
+    except OverflowError:
+        # MessagePack ends at 64 bits; digits do not, and the decoder takes both.
+        wide = {key: [str(value) for value in cell] for key, cell in bucket.items()}
+        return msgspec.msgpack.encode(wide)
+
+
+class Buckets:
+    """Sums by bucket and key, without totals.
+
+    What changed since the last `changes` is held open; the rest is packed, which takes a tenth
+    of the memory.
+    """
+
+    def __init__(self) -> None:
+        self._open: dict[int, dict[str, Cell]] = {}
+        self._packed: dict[int, bytes] = {}
+        self._dropped: set[int] = set()
+
+    def __iter__(self) -> Iterator[int]:
+        """The buckets that hold something, in no order."""
+        yield from self._open
+        yield from (number for number in self._packed if number not in self._open)
+
+    def __len__(self) -> int:
+        """How many buckets hold something."""
+        return len(self._packed) + sum(number not in self._packed for number in self._open)
+
+    def add(self, number: int, key: str, values: Sequence[int]) -> None:
+        """Add `values` under `key` in bucket `number`."""
+        bucket = self._open.get(number)
+        if bucket is None:
+            bucket = self._open[number] = self.get(number)
+        _increase(bucket, key, values)
+
+    def get(self, number: int) -> dict[str, Cell]:
+        """The sums of one bucket by key."""
+        if number in self._open:
+            return self._open[number]
+        packed = self._packed.get(number)
+        return {} if packed is None else _decode(packed)
+
+    def drop_before(self, number: int) -> None:
+        """Forget all buckets before `number`."""
+        for old in [bucket for bucket in self if bucket < number]:
+            self._open.pop(old, None)
+            self._packed.pop(old, None)
+            self._dropped.add(old)
+
+    @property
+    def changed(self) -> Iterator[int]:
+        """The buckets that something was added to since the last `changes`."""
+        return iter(self._open)
+
+    def changes(self) -> Iterator[tuple[str | int, bytes | None]]:
+        """The state of every bucket that changed, packing it."""
+        for number in self._dropped:
+            if number not in self._open:
+                yield number, None
+        self._dropped.clear()
+        for number, bucket in self._open.items():
+            packed = self._packed[number] = _encode(bucket)
+            yield number, packed
+        self._open.clear()
+
+    def restore(self, key: str | int, state: bytes) -> None:
+        """Take back one bucket."""
+        self._packed[int(key)] = state
+
+
+class Window(Buckets):
+    """Buckets with the totals by key of all that are not before the floor."""
+
+    def __init__(self, grace: int) -> None:
+        super().__init__()
+        self.grace = grace
+        self.floor = -(10**12)
+        self.totals: dict[str, Cell] = {}
+
+    def add(self, number: int, key: str, values: Sequence[int]) -> None:
+        """Add `values` under `key`; what lies further back than the grace is passed over."""
+        if number < self.floor - self.grace:
+            return
+        super().add(number, key, values)
+        if number >= self.floor:
+            _increase(self.totals, key, values)
+
+    def move(self, floor: int) -> None:
+        """Let the totals begin at bucket `floor`; it may move either way."""
+        before, self.floor = self.floor, floor
+        if floor == before:
+            return
+        low, high, change = (before, floor, -1) if floor > before else (floor, before, 1)
+        for number in [number for number in self if low <= number < high]:
+            for key, cell in self.get(number).items():
+                _increase(self.totals, key, [change * value for value in cell])
+        self.drop_before(floor - self.grace)
+
+    def restore(self, key: str | int, state: bytes) -> None:
+        """Take back one bucket, and count it."""
+        super().restore(key, state)
+        if int(key) >= self.floor:
+            for name, cell in _decode(state).items():
+                _increase(self.totals, name, cell)
+
+
+def _increase(sums: dict[str, Cell], key: str, values: Sequence[int]) -> None:
+    cell = sums.get(key)
+    if cell is None:
+        # A flag counts as 0 or 1, and must be written down as such.
+        sums[key] = [int(value) for value in values]
+        return
+    for position, value in enumerate(values):
+        cell[position] += value
+    if not cell[0]:
+        del sums[key]

@@ -1,0 +1,105 @@
+"""The forecast finds what a series does, and its interval covers four of five values."""
+
+import math
+from itertools import pairwise
+from random import Random
+from statistics import mean
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from buddyd.domain.forecast import Backcast, Forecaster, Prediction, backcast
+from tests.oracle import outlook
+from tests.support.workloads import examples
+
+DAYS = 20
+UTILISATION = st.sampled_from((0.0, 1.0, 720.0)) | st.floats(0.0, 3.0)
+
+
+def hours(length: int) -> list[int]:
+    return [hour % 24 for hour in range(length + 1)]
+
+
+def predictions(values: list[float]) -> list[Prediction]:
+    """The forecast of each value from those before it; nothing for the first."""
+    forecaster, of_day = Forecaster(), hours(len(values))
+    return [
+        forecaster.observe(value, of_day[number], of_day[number + 1])
+        for number, value in enumerate(values)
+    ][:-1]
+
+
+def error(values: list[float], since: int) -> float:
+    pairs = list(zip(predictions(values), values[1:], strict=True))
+    return mean(abs(p.value - value) for p, value in pairs[since:])
+
+
+@examples(60)
+@given(
+    values=st.lists(UTILISATION, min_size=1, max_size=80),
+    first_hour=st.integers(0, 23),
+    ceiling=st.sampled_from((1, 2, 8)),
+)
+def test_the_forecast_is_that_of_the_five_experts(
+    values: list[float], first_hour: int, ceiling: int
+) -> None:
+    of_day = [(first_hour + number) % 24 for number in range(len(values) + 1)]
+    expected = outlook(values, of_day, ceiling)
+    found = backcast(values, of_day, ceiling)
+    assert found is not None
+    prediction = (found.prediction.value, found.prediction.low, found.prediction.high)
+    assert prediction == pytest.approx(expected[:3], rel=1e-9, abs=1e-9)
+    assert found.mean_error == pytest.approx(expected.mean_error)
+
+
+def test_without_a_value_there_is_no_forecast() -> None:
+    assert backcast([], [3], 1) is None
+
+
+def test_after_one_value_nothing_is_known_of_the_error() -> None:
+    assert backcast([0.5], [3, 4], 1) == Backcast(Prediction(0.5, 0.4985, 0.5015), None)
+
+
+def test_a_constant_load_is_forecast_exactly() -> None:
+    found = backcast([0.4] * 100, hours(100), 1)
+    assert found is not None
+    assert found.prediction.value == pytest.approx(0.4)
+    assert found.mean_error == pytest.approx(0.0)
+    assert found.prediction.high - found.prediction.low < 0.01
+
+
+def test_an_idle_agent_stays_free() -> None:
+    found = backcast([0.0] * 48, hours(48), 1)
+    assert found is not None
+    assert (found.prediction.value, found.prediction.low, found.mean_error) == (0.0, 0.0, 0.0)
+    assert found.prediction.high < 0.002
+
+
+def test_a_daily_cycle_is_learned() -> None:
+    day = [0.5 - 0.5 * math.cos(hour * math.pi / 12) for hour in range(24)]
+    values = day * DAYS
+    assert error(values, since=24 * 10) < 0.02
+    last_value = mean(abs(a - b) for a, b in pairwise(values))
+    assert error(values, since=24 * 10) < last_value / 3
+
+
+def test_a_change_for_good_is_followed() -> None:
+    values = [0.1] * 200 + [0.8] * 60
+    assert predictions(values)[-1].value == pytest.approx(0.8, abs=0.05)
+
+
+def test_errors_count_between_values_that_are_cut_off_at_what_can_run_at_once() -> None:
+    values = [1.0, 5.0, 1.0, 5.0, 1.0]
+    found = backcast(values, hours(5), 1)
+    assert found is not None
+    assert found.mean_error == 0.0
+
+
+@pytest.mark.parametrize("spread", [0.02, 0.1, 0.3])
+def test_the_interval_covers_four_of_five_values(spread: float) -> None:
+    random = Random(5)
+    values = [max(0.0, random.gauss(1.0, spread)) for _ in range(4000)]
+    pairs = list(zip(predictions(values), values[1:], strict=True))[200:]
+    covered = mean(p.low <= value <= p.high for p, value in pairs)
+    assert covered == pytest.approx(0.80, abs=0.02)
