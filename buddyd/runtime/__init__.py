@@ -1,0 +1,1 @@
+"""How any actor lives. Nothing here knows what an actor does."""
