@@ -1,0 +1,1 @@
+"""SQL, and nothing else: what is kept, and how it is written and read."""

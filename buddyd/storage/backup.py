@@ -1,0 +1,68 @@
+"""A consistent copy of the database while records keep coming."""
+
+import os
+import sqlite3
+from pathlib import Path
+from urllib.parse import quote
+from uuid import uuid4
+
+import anyio.to_thread
+
+from buddyd.errors import InvalidParams, StorageRefused
+
+
+async def write(database: Path, target: Path) -> int:
+    """Copy `database` to `target`, which must not exist; returns the size of the copy in bytes.
+
+    The copy appears under its name when it is whole. Raises InvalidParams for a path that cannot
+    be written to, StorageRefused where the copy could not be finished.
+    """
+    if not target.is_absolute():
+        raise InvalidParams("Expected an absolute path", "$.path")
+    return await anyio.to_thread.run_sync(_write, database, target)
+
+
+def _write(database: Path, target: Path) -> int:
+    if "\0" in str(target):
+        raise InvalidParams("Expected a path without a NUL character", "$.path")
+    if os.path.lexists(target):
+        raise InvalidParams(f"{target} exists already; a backup overwrites nothing", "$.path")
+    partial = target.with_name(f".{target.name}.{uuid4().hex}.partial")
+    try:
+        # Made with narrow rights before SQLite opens it, which keeps them.
+        os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise InvalidParams(f"{target} cannot be written: {error.strerror}", "$.path") from error
+    try:
+        _copy(database, partial)
+        # A link, because a rename would overwrite what has come to be there meanwhile.
+        os.link(partial, target)
+        _sync_folder(target.parent)
+        return target.stat().st_size
+    except FileExistsError as error:
+        reason = f"{target} exists already; a backup overwrites nothing"
+        raise InvalidParams(reason, "$.path") from error
+    except (sqlite3.Error, OSError) as error:
+        raise StorageRefused(f"The backup to {target} failed: {error}.", 60.0) from error
+    finally:
+        partial.unlink()
+
+
+def _copy(database: Path, copy: Path) -> None:
+    source = sqlite3.connect(f"file:{quote(str(database))}?mode=ro", uri=True)
+    destination = sqlite3.connect(copy)
+    try:
+        # All pages in one step: the copy is of one moment, and no writer can start it anew.
+        source.backup(destination, pages=-1)
+        destination.execute("PRAGMA journal_mode = DELETE")
+    finally:
+        destination.close()
+        source.close()
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

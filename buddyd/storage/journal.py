@@ -1,0 +1,389 @@
+"""The journal in the database: appending to it, and reading it from any point on."""
+
+import sqlite3
+import uuid
+from collections.abc import Iterable, Sequence
+
+from msgspec import UNSET, Struct
+
+from buddyd.domain.answers import Receipt
+from buddyd.domain.execution import Execution, new_execution_id
+from buddyd.domain.journal import (
+    AgentReported,
+    ExecutionRecorded,
+    ExecutionStarted,
+    JournalEntry,
+    microseconds,
+    nanodollars,
+)
+from buddyd.domain.names import OTHER, NameBook, NameDraft
+from buddyd.domain.windows import hour_of, month_floor
+from buddyd.protocol.messages import RecordExecutions, ReportAgent, StartExecution
+from buddyd.storage.database import Database
+
+DAY = 86_400
+
+INSERT_EXECUTION = """
+INSERT INTO tier1_raw_metrics (
+    seq, execution_id, task_id, agent_id, tool_name, finished_at, duration_seconds, success,
+    cost_actual, cost_estimate, tokens_used, human_effort_level, browser_used, error_type,
+    recorded_at
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+
+INSERT_EVENT = """
+INSERT INTO agent_events (
+    seq, recorded_at, agent_id, task_id, tool_name, started_at, queue_depth, status, concurrency
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+
+# Takes the id, or says that it was taken before.
+INSERT_ID = "INSERT OR IGNORE INTO execution_ids (id, recorded_hour) VALUES (?, ?)"
+
+HAS_ID = "SELECT 1 FROM execution_ids WHERE id = ?"
+
+SAVE_NAME = """
+INSERT INTO counted_names (kind, name, since_seq, last_day) VALUES (?, ?, ?, ?)
+ON CONFLICT (kind, name) DO UPDATE SET last_day = excluded.last_day
+"""
+
+LOAD_NAMES = "SELECT name, since_seq, last_day FROM counted_names WHERE kind = ?"
+
+RELEASE_NAME = "DELETE FROM counted_names WHERE kind = ? AND name = ?"
+
+LAST_COMMIT = """
+SELECT max(recorded_at) FROM (
+    SELECT recorded_at FROM (SELECT * FROM tier1_raw_metrics ORDER BY seq DESC LIMIT 1)
+    UNION ALL SELECT recorded_at FROM (SELECT * FROM agent_events ORDER BY seq DESC LIMIT 1)
+)
+"""
+
+LAST_SEQ = """
+SELECT max(
+    (SELECT coalesce(max(seq), 0) FROM tier1_raw_metrics),
+    (SELECT coalesce(max(seq), 0) FROM agent_events),
+    (SELECT coalesce(max(seq), 0) FROM projection_checkpoints)
+)
+"""
+
+# Executions after a point of the journal, under the names that they count under.
+EXECUTIONS_AFTER = """
+SELECT t.seq, t.recorded_at,
+       CASE WHEN a.since_seq <= t.seq THEN t.agent_id ELSE :other END,
+       CASE WHEN n.since_seq <= t.seq THEN t.tool_name ELSE :other END,
+       t.execution_id, t.task_id, t.finished_at, t.duration_seconds, t.success, t.cost_actual,
+       t.cost_estimate, t.tokens_used, t.human_effort_level, t.browser_used, t.error_type
+FROM tier1_raw_metrics AS t
+LEFT JOIN counted_names AS a ON a.kind = 'agent' AND a.name = t.agent_id
+LEFT JOIN counted_names AS n ON n.kind = 'tool' AND n.name = t.tool_name
+WHERE t.seq > :after ORDER BY t.seq LIMIT :limit
+"""
+
+# The same for the other entries.
+EVENTS_AFTER = """
+SELECT e.seq, e.recorded_at, CASE WHEN a.since_seq <= e.seq THEN e.agent_id ELSE :other END,
+       e.task_id, e.tool_name, e.started_at, e.queue_depth, e.status, e.concurrency
+FROM agent_events AS e
+LEFT JOIN counted_names AS a ON a.kind = 'agent' AND a.name = e.agent_id
+WHERE e.seq > :after ORDER BY e.seq LIMIT :limit
+"""
+
+Submission = RecordExecutions | StartExecution | ReportAgent
+
+
+class Submitted(Struct, frozen=True):
+    """Something to append, and when it was received (Unix seconds)."""
+
+    request: Submission
+    received_at: float
+
+
+class Appended(Struct, frozen=True):
+    """What a transaction appended: the entries, and a receipt for each submission in order."""
+
+    entries: list[JournalEntry]
+    receipts: list[Receipt]
+
+
+class Journal:
+    """The journal of one database. `last_seq` is the number of the last committed entry."""
+
+    def __init__(self, database: Database, max_agents: int, max_tools: int) -> None:
+        self._database = database
+        self._limits = {"agent": max_agents, "tool": max_tools}
+        self._books: dict[str, NameBook] = {}
+        self.last_seq = 0
+        self.last_commit_at: float | None = None
+
+    async def load(self) -> None:
+        """Find the journal's end and the names in use, as the database has them."""
+        await self._database.write(self._load)
+
+    async def append(self, submissions: Sequence[Submitted], now: float) -> Appended:
+        """Commit everything in one transaction; raises StorageRefused where nothing was stored."""
+        drafts = {kind: book.draft() for kind, book in self._books.items()}
+        batch = _Batch(self.last_seq, now, drafts)
+        appended = await self._database.write(
+            lambda connection: batch.write(connection, submissions)
+        )
+        self.last_seq = batch.seq
+        for kind, book in self._books.items():
+            book.accept(drafts[kind])
+        if appended.entries:
+            self.last_commit_at = now
+        return appended
+
+    async def read(self, after: int, limit: int) -> list[JournalEntry]:
+        """Up to `limit` entries that follow entry number `after`, in order."""
+        return await self._database.read(lambda connection: _read(connection, after, limit))
+
+    async def release_idle_names(self, now: float) -> int:
+        """Make room for new names; returns how many were idle."""
+        today = int(now // DAY)
+        idle = {kind: book.idle(today) for kind, book in self._books.items()}
+        rows = [(kind, name) for kind, names in idle.items() for name in names]
+        if rows:
+            await self._database.write(
+                lambda connection: connection.executemany(RELEASE_NAME, rows)
+            )
+        for kind, names in idle.items():
+            self._books[kind].release(names)
+        return len(rows)
+
+    def _load(self, connection: sqlite3.Connection) -> None:
+        self.last_seq = connection.execute(LAST_SEQ).fetchone()[0]
+        self.last_commit_at = connection.execute(LAST_COMMIT).fetchone()[0]
+        self._books = {
+            kind: NameBook(
+                limit,
+                {
+                    name: (since, day)
+                    for name, since, day in connection.execute(LOAD_NAMES, (kind,))
+                },
+            )
+            for kind, limit in self._limits.items()
+        }
+
+
+class _Batch:
+    """The work of one transaction."""
+
+    def __init__(self, last_seq: int, now: float, drafts: dict[str, NameDraft]) -> None:
+        self.seq = last_seq
+        self._now = now
+        self._drafts = drafts
+        self._first_hour = month_floor(now)
+        self._entries: list[JournalEntry] = []
+        self._executions: list[tuple[object, ...]] = []
+        self._events: list[tuple[object, ...]] = []
+
+    def write(self, connection: sqlite3.Connection, submissions: Iterable[Submitted]) -> Appended:
+        """Write all that is new."""
+        receipts = [self._take(connection, submitted) for submitted in submissions]
+        connection.executemany(INSERT_EXECUTION, self._executions)
+        connection.executemany(INSERT_EVENT, self._events)
+        for kind, draft in self._drafts.items():
+            rows = ((kind, name, since, day) for name, (since, day) in draft.changed.items())
+            connection.executemany(SAVE_NAME, rows)
+        return Appended(self._entries, receipts)
+
+    def _take(self, connection: sqlite3.Connection, submitted: Submitted) -> Receipt:
+        match submitted.request:
+            case RecordExecutions(executions=executions):
+                return self._take_executions(connection, executions, submitted.received_at)
+            case StartExecution() as start:
+                self._take_start(start, submitted.received_at)
+            case ReportAgent() as report:
+                self._take_report(report)
+        return Receipt(accepted=0, duplicates=0, expired=0)
+
+    def _take_executions(
+        self, connection: sqlite3.Connection, executions: list[Execution], received_at: float
+    ) -> Receipt:
+        hour = hour_of(self._now)
+        accepted = duplicates = expired = 0
+        for execution in executions:
+            at = execution.finished_at
+            finished_at = received_at if at is UNSET else at
+            given = execution.execution_id
+            execution_id = new_execution_id() if given is UNSET else given
+            key = _id_key(execution_id)
+            if hour_of(finished_at) < self._first_hour:
+                known = connection.execute(HAS_ID, (key,)).fetchone()
+                duplicates += known is not None
+                expired += known is None
+            elif connection.execute(INSERT_ID, (key, hour)).rowcount == 0:
+                duplicates += 1
+            else:
+                accepted += 1
+                self._add_execution(execution, execution_id, finished_at)
+        return Receipt(accepted=accepted, duplicates=duplicates, expired=expired)
+
+    def _add_execution(self, execution: Execution, execution_id: str, finished_at: float) -> None:
+        seq = self._next()
+        entry = ExecutionRecorded(
+            seq=seq,
+            recorded_at=self._now,
+            agent=self._counted("agent", execution.agent_id),
+            tool=self._counted("tool", execution.tool_name),
+            execution_id=execution_id,
+            task_id=execution.task_id,
+            finished_at=finished_at,
+            duration=microseconds(execution.duration_seconds),
+            success=execution.success,
+            cost=nanodollars(execution.cost_actual),
+            estimate=nanodollars(execution.cost_estimate),
+            tokens=execution.tokens_used,
+            effort=execution.human_effort_level,
+            browser=execution.browser_used,
+            error_type=execution.error_type,
+        )
+        self._entries.append(entry)
+        row = (
+            seq,
+            execution_id,
+            execution.task_id,
+            execution.agent_id,
+            execution.tool_name,
+            finished_at,
+            execution.duration_seconds,
+            execution.success,
+            execution.cost_actual,
+            execution.cost_estimate,
+            execution.tokens_used,
+            execution.human_effort_level,
+            execution.browser_used,
+            execution.error_type,
+            self._now,
+        )
+        self._executions.append(row)
+
+    def _take_start(self, start: StartExecution, received_at: float) -> None:
+        at = received_at if start.started_at is UNSET else start.started_at
+        entry = ExecutionStarted(
+            seq=self._next(),
+            recorded_at=self._now,
+            agent=self._counted("agent", start.agent_id),
+            task_id=start.task_id,
+            tool=start.tool_name,
+            started_at=at,
+        )
+        self._entries.append(entry)
+        task = (start.agent_id, start.task_id, start.tool_name, at)
+        self._events.append((entry.seq, self._now, *task, None, None, None))
+
+    def _take_report(self, report: ReportAgent) -> None:
+        queue_depth = None if report.queue_depth is UNSET else report.queue_depth
+        status = None if report.status is UNSET else report.status
+        concurrency = None if report.concurrency is UNSET else report.concurrency
+        entry = AgentReported(
+            seq=self._next(),
+            recorded_at=self._now,
+            agent=self._counted("agent", report.agent_id),
+            queue_depth=queue_depth,
+            status=status,
+            concurrency=concurrency,
+        )
+        self._entries.append(entry)
+        reported = (report.agent_id, None, None, None, queue_depth, status, concurrency)
+        self._events.append((entry.seq, self._now, *reported))
+
+    def _next(self) -> int:
+        self.seq += 1
+        return self.seq
+
+    def _counted(self, kind: str, name: str) -> str:
+        return self._drafts[kind].counted(name, self.seq, int(self._now // DAY))
+
+
+def _id_key(execution_id: str) -> str | bytes:
+    """An id as it is kept: 16 bytes for a UUID in its usual form, which half its size."""
+    if len(execution_id) == 36:  # noqa: PLR2004 - the length of a UUID
+        try:
+            value = uuid.UUID(execution_id)
+        except ValueError:
+            return execution_id
+        if str(value) == execution_id:
+            return value.bytes
+    return execution_id
+
+
+def _read(connection: sqlite3.Connection, after: int, limit: int) -> list[JournalEntry]:
+    parameters = {"after": after, "limit": limit, "other": OTHER}
+    # One transaction: a commit between the two tables would show in the second one alone.
+    connection.execute("BEGIN")
+    try:
+        entries: list[JournalEntry] = [
+            _execution(*row) for row in connection.execute(EXECUTIONS_AFTER, parameters)
+        ]
+        entries += [_event(*row) for row in connection.execute(EVENTS_AFTER, parameters)]
+    finally:
+        connection.execute("COMMIT")
+    entries.sort(key=lambda entry: entry.seq)
+    return entries[:limit]
+
+
+def _execution(  # noqa: PLR0917 - the columns of a row
+    seq: int,
+    recorded_at: float,
+    agent: str,
+    tool: str,
+    execution_id: str,
+    task_id: str,
+    finished_at: float,
+    duration_seconds: float,
+    success: int,
+    cost_actual: float,
+    cost_estimate: float,
+    tokens_used: int,
+    effort: str,
+    browser: int,
+    error_type: str | None,
+) -> ExecutionRecorded:
+    return ExecutionRecorded(
+        seq=seq,
+        recorded_at=recorded_at,
+        agent=agent,
+        tool=tool,
+        execution_id=execution_id,
+        task_id=task_id,
+        finished_at=finished_at,
+        duration=microseconds(duration_seconds),
+        success=bool(success),
+        cost=nanodollars(cost_actual),
+        estimate=nanodollars(cost_estimate),
+        tokens=tokens_used,
+        effort=effort,  # type: ignore[arg-type]
+        browser=bool(browser),
+        error_type=error_type,
+    )
+
+
+def _event(  # noqa: PLR0917 - the columns of a row
+    seq: int,
+    recorded_at: float,
+    agent: str,
+    task_id: str | None,
+    tool: str | None,
+    started_at: float | None,
+    queue_depth: int | None,
+    status: str | None,
+    concurrency: int | None,
+) -> ExecutionStarted | AgentReported:
+    if task_id is not None and tool is not None and started_at is not None:
+        return ExecutionStarted(
+            seq=seq,
+            recorded_at=recorded_at,
+            agent=agent,
+            task_id=task_id,
+            tool=tool,
+            started_at=started_at,
+        )
+    return AgentReported(
+        seq=seq,
+        recorded_at=recorded_at,
+        agent=agent,
+        queue_depth=queue_depth,
+        status=status,  # type: ignore[arg-type]
+        concurrency=concurrency,
+    )

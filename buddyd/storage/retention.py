@@ -1,0 +1,86 @@
+"""Retention: letting go of what is past its time, a little at a time."""
+
+import sqlite3
+
+from buddyd import config
+from buddyd.domain.windows import HOUR, hour_of, minute_of, rfc3339
+from buddyd.storage import tier1, tier2
+from buddyd.storage.database import Database
+from buddyd.storage.projections import ProjectionStore
+
+STEP_ROWS = 500
+STEP_IDS = 2000
+STEP_PAGES = 256
+
+
+class Retention:
+    """Deletes in steps that are each a short transaction, so that recording slips in between."""
+
+    def __init__(
+        self,
+        database: Database,
+        projections: ProjectionStore,
+        settings: config.Retention,
+        *,
+        folders: int,
+    ) -> None:
+        self._database = database
+        self._projections = projections
+        # How many projections have to have folded a record before it may go.
+        self._folders = folders
+        self._tier1_minutes = settings.tier1_hours * 60
+        self._tier2_hours = settings.tier2_days * 24
+        self._dedupe_hours = settings.dedupe_days * 24
+
+    async def tier1_step(self, now: float) -> tuple[int, int]:
+        """Delete some of the journal; returns how many records, and how many other entries."""
+        folded = await self._projections.folded_by_all(self._folders)
+        before = self.tier1_floor(now)
+
+        def work(connection: sqlite3.Connection) -> tuple[int, int]:
+            events = tier1.delete_events(connection, folded, STEP_ROWS)
+            return tier1.delete_expired(connection, before, folded, STEP_ROWS), events
+
+        return await self._database.write(work)
+
+    async def tier2(self, now: float) -> int:
+        """Delete the hours that Tier 2 no longer keeps; returns how many."""
+        first = rfc3339((hour_of(now) - self._tier2_hours + 1) * HOUR)
+        return await self._database.write(lambda connection: tier2.delete_before(connection, first))
+
+    async def has_old_ids(self, now: float) -> bool:
+        """Whether there are ids that need not be known any more."""
+        oldest = await self._database.read(tier1.oldest_id_hour)
+        return oldest is not None and oldest < self._first_id_hour(now)
+
+    async def ids_step(
+        self, now: float, after: str | bytes | int
+    ) -> tuple[int, str | bytes | None]:
+        """Delete some ids after `after` (-1 to begin with).
+
+        Returns how many, and where to go on; None at the end.
+        """
+        before = self._first_id_hour(now)
+        return await self._database.write(
+            lambda connection: tier1.delete_ids(connection, after, before, STEP_IDS)
+        )
+
+    async def vacuum_step(self) -> int:
+        """Hand some free pages back to the file system; returns how many bytes."""
+        return await self._database.maintain(_vacuum)
+
+    def tier1_floor(self, now: float) -> float:
+        """The time (Unix seconds) from which on Tier 1 keeps what finished."""
+        return (minute_of(now) - self._tier1_minutes + 1) * 60.0
+
+    def _first_id_hour(self, now: float) -> int:
+        return hour_of(now) - self._dedupe_hours
+
+
+def _vacuum(connection: sqlite3.Connection) -> int:
+    before: int = connection.execute("PRAGMA page_count").fetchone()[0]
+    # It frees a page at each step of the statement, and has no rows: fetchall would take one step.
+    connection.executescript(f"PRAGMA incremental_vacuum({STEP_PAGES})")
+    after: int = connection.execute("PRAGMA page_count").fetchone()[0]
+    size: int = connection.execute("PRAGMA page_size").fetchone()[0]
+    return (before - after) * size

@@ -1,0 +1,135 @@
+"""Tier 1: listing the raw records, and letting go of them."""
+
+import sqlite3
+import struct
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+
+from msgspec import UNSET
+
+from buddyd.domain.answers import Executions, StoredExecution
+from buddyd.errors import InvalidParams
+from buddyd.protocol.messages import GetExecutions
+
+COLUMNS = """
+seq, execution_id, task_id, agent_id, tool_name, duration_seconds, success, finished_at,
+cost_actual, cost_estimate, tokens_used, human_effort_level, browser_used, error_type
+"""
+
+# Records that are past their time and that every projection has folded.
+DELETE_EXPIRED = """
+DELETE FROM tier1_raw_metrics WHERE seq IN (
+    SELECT seq FROM tier1_raw_metrics INDEXED BY tier1_by_finish
+    WHERE finished_at < :before AND seq <= :folded LIMIT :limit
+)
+"""
+
+# Starts and heartbeats live on in the projections alone.
+DELETE_EVENTS = """
+DELETE FROM agent_events WHERE seq IN (
+    SELECT seq FROM agent_events WHERE seq <= :folded LIMIT :limit
+)
+"""
+
+# The next stretch of ids in the order of the table, and where it ends.
+END_OF_STRETCH = """
+SELECT max(id) FROM (SELECT id FROM execution_ids WHERE id > :after ORDER BY id LIMIT :limit)
+"""
+
+DELETE_IDS = """
+DELETE FROM execution_ids WHERE id > :after AND id <= :until AND recorded_hour < :before
+"""
+
+OLDEST_ID = "SELECT min(recorded_hour) FROM execution_ids"
+
+
+def page(connection: sqlite3.Connection, request: GetExecutions, floor: float) -> Executions:
+    """A page of the records that finished at `floor` (Unix seconds) or later, newest first."""
+    conditions = ["finished_at >= :floor"]
+    since = floor if request.since is UNSET else max(floor, request.since)
+    parameters: dict[str, object] = {"floor": since, "limit": request.limit + 1}
+    for column in ("agent_id", "tool_name", "task_id", "success"):
+        wanted = getattr(request, column)
+        if wanted is not UNSET:
+            conditions.append(f"{column} = :{column}")
+            parameters[column] = wanted
+    if request.before is not None:
+        conditions.append("(finished_at, seq) < (:cursor_time, :cursor_seq)")
+        parameters["cursor_time"], parameters["cursor_seq"] = _decode_cursor(request.before)
+    # The names of the columns are this file's; what comes from outside is bound.
+    query = (
+        f"SELECT {COLUMNS} FROM tier1_raw_metrics WHERE {' AND '.join(conditions)} "  # noqa: S608
+        "ORDER BY finished_at DESC, seq DESC LIMIT :limit"
+    )
+    rows = connection.execute(query, parameters).fetchall()
+    shown = rows[: request.limit]
+    more = len(rows) > request.limit
+    return Executions(
+        executions=[_stored(row) for row in shown],
+        next=_encode_cursor(shown[-1][7], shown[-1][0]) if more else None,
+    )
+
+
+def delete_expired(connection: sqlite3.Connection, before: float, folded: int, limit: int) -> int:
+    """Delete up to `limit` records that finished before a time; returns how many."""
+    parameters = {"before": before, "folded": folded, "limit": limit}
+    return connection.execute(DELETE_EXPIRED, parameters).rowcount
+
+
+def delete_events(connection: sqlite3.Connection, folded: int, limit: int) -> int:
+    """Delete up to `limit` starts and heartbeats that were folded; returns how many."""
+    return connection.execute(DELETE_EVENTS, {"folded": folded, "limit": limit}).rowcount
+
+
+def delete_ids(
+    connection: sqlite3.Connection, after: str | bytes | int, before_hour: int, limit: int
+) -> tuple[int, str | bytes | None]:
+    """Delete the ids that are too old among the next `limit` after `after`.
+
+    Returns how many, and where to go on; None at the end. One walk over the table does for all
+    that expires in a while, and saves an index that would double its size.
+    """
+    parameters: dict[str, object] = {"after": after, "limit": limit, "before": before_hour}
+    parameters["until"] = connection.execute(END_OF_STRETCH, parameters).fetchone()[0]
+    if parameters["until"] is None:
+        return 0, None
+    deleted = connection.execute(DELETE_IDS, parameters).rowcount
+    return deleted, parameters["until"]  # type: ignore[return-value]
+
+
+def oldest_id_hour(connection: sqlite3.Connection) -> int | None:
+    """The hour in which the oldest kept id was accepted."""
+    oldest: int | None = connection.execute(OLDEST_ID).fetchone()[0]
+    return oldest
+
+
+def _stored(row: tuple[object, ...]) -> StoredExecution:
+    (_, execution_id, task_id, agent_id, tool_name, duration, success, finished_at) = row[:8]
+    (cost, estimate, tokens, effort, browser, error_type) = row[8:]
+    return StoredExecution(
+        execution_id=execution_id,  # type: ignore[arg-type]
+        task_id=task_id,  # type: ignore[arg-type]
+        agent_id=agent_id,  # type: ignore[arg-type]
+        tool_name=tool_name,  # type: ignore[arg-type]
+        duration_seconds=duration,  # type: ignore[arg-type]
+        success=bool(success),
+        finished_at=finished_at,  # type: ignore[arg-type]
+        cost_actual=cost,  # type: ignore[arg-type]
+        cost_estimate=estimate,  # type: ignore[arg-type]
+        tokens_used=tokens,  # type: ignore[arg-type]
+        human_effort_level=effort,  # type: ignore[arg-type]
+        browser_used=bool(browser),
+        error_type=error_type,  # type: ignore[arg-type]
+    )
+
+
+def _encode_cursor(finished_at: float, seq: int) -> str:
+    return urlsafe_b64encode(struct.pack(">dq", finished_at, seq)).decode()
+
+
+def _decode_cursor(cursor: str) -> tuple[float, int]:
+    try:
+        finished_at, seq = struct.unpack(">dq", urlsafe_b64decode(cursor))
+    except (struct.error, ValueError):
+        reason = "This is no cursor; pass the `next` of an earlier answer, as it came"
+        raise InvalidParams(reason, "$.before") from None
+    return finished_at, seq
