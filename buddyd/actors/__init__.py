@@ -1,0 +1,1 @@
+"""The six actors. Each receives, asks the domain, and answers."""

@@ -1,0 +1,93 @@
+"""The collector: commits what was submitted, in groups, and tells the others."""
+
+from collections.abc import Sequence
+
+import structlog
+from msgspec import Struct
+
+from buddyd.actors.messages import CollectorMessage, Committed, ProjectionMessage
+from buddyd.actors.projecting import Clock
+from buddyd.domain.answers import Done, Receipt
+from buddyd.errors import StorageRefused
+from buddyd.protocol.messages import RecordExecutions
+from buddyd.runtime.actor import Actor
+from buddyd.runtime.channels import Envelope, Mailbox
+from buddyd.storage.journal import Appended, Journal
+
+log = structlog.get_logger()
+
+RELEASE_SECONDS = 3600.0
+
+
+class Counts(Struct):
+    """Executions since the daemon started."""
+
+    accepted: int = 0
+    duplicate: int = 0
+    expired: int = 0
+
+
+class Collector(Actor[CollectorMessage]):
+    """Everything that waits goes into one transaction, and is answered once it is committed."""
+
+    def __init__(
+        self, journal: Journal, subscribers: Sequence[Mailbox[ProjectionMessage]], clock: Clock
+    ) -> None:
+        self.name = "collector"
+        self.counts = Counts()
+        self._journal = journal
+        self._subscribers = subscribers
+        self._clock = clock
+        self._released_at = 0.0
+
+    async def start(self) -> None:
+        """Find the end of the journal."""
+        await self._journal.load()
+
+    async def turn(self, envelopes: list[Envelope[CollectorMessage]]) -> float | None:
+        """Commit what was submitted, publish it, and answer."""
+        now = self._clock()
+        if envelopes:
+            await self._commit(envelopes, now)
+        if now - self._released_at >= RELEASE_SECONDS:
+            self._released_at = now
+            await self._release_names(now)
+        return RELEASE_SECONDS
+
+    async def stop(self) -> None:
+        """Nothing is left: every turn ends with a commit."""
+
+    async def _commit(self, envelopes: list[Envelope[CollectorMessage]], now: float) -> None:
+        try:
+            appended = await self._journal.append([e.message for e in envelopes], now)
+        except StorageRefused as error:
+            log.warning("storage refuses writes", reason=error.reason)
+            for envelope in envelopes:
+                envelope.answer(error)
+            return
+        self._publish(appended)
+        for envelope, receipt in zip(envelopes, appended.receipts, strict=True):
+            self._count(receipt)
+            records = isinstance(envelope.message.request, RecordExecutions)
+            envelope.answer(receipt if records else Done())
+
+    def _publish(self, appended: Appended) -> None:
+        # Before the answers, so that a query that follows one finds the news in the mailbox.
+        # Nothing waits here: what finds no room is read from the journal later.
+        if appended.entries:
+            committed = Committed(appended.entries)
+            for mailbox in self._subscribers:
+                mailbox.offer(Envelope(committed))
+
+    def _count(self, receipt: Receipt) -> None:
+        self.counts.accepted += receipt.accepted
+        self.counts.duplicate += receipt.duplicates
+        self.counts.expired += receipt.expired
+
+    async def _release_names(self, now: float) -> None:
+        try:
+            released = await self._journal.release_idle_names(now)
+        except StorageRefused:
+            return
+        if released:
+            log.info("names released", count=released)

@@ -1,0 +1,49 @@
+"""What the actors send each other and are asked: one closed set of frozen messages."""
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from buddyd.domain.journal import JournalEntry
+from buddyd.domain.settings import DomainSettings
+from buddyd.protocol.messages import Request
+from buddyd.storage.journal import Submitted
+
+
+class Committed(Struct, frozen=True):
+    """Entries that were committed, in order; sent to every projection.
+
+    It may be lost, or come twice: the numbers of the entries tell.
+    """
+
+    entries: Sequence[JournalEntry]
+
+
+class Asked(Struct, frozen=True):
+    """A request whose answer must count every entry up to number `seq`."""
+
+    request: Request
+    seq: int
+
+
+class PutAway(Struct, frozen=True):
+    """Write a checkpoint of everything up to entry number `seq` now; answered with PutAwayDone."""
+
+    seq: int
+
+
+class PutAwayDone(Struct, frozen=True):
+    """The checkpoint is committed."""
+
+    rows_deleted: int
+    """Rows of the tier that the projection keeps which left their window."""
+
+
+class Reconfigured(Struct, frozen=True):
+    """The settings changed: what is put away is taken up again under the new ones."""
+
+    settings: DomainSettings
+
+
+ProjectionMessage = Committed | Asked | PutAway | Reconfigured
+CollectorMessage = Submitted

@@ -1,0 +1,253 @@
+"""What the five actors that keep a projection have in common."""
+
+import math
+import sqlite3
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+import anyio
+import anyio.lowlevel
+import structlog
+from msgspec import Struct
+
+from buddyd.actors.messages import (
+    Asked,
+    Committed,
+    ProjectionMessage,
+    PutAway,
+    PutAwayDone,
+    Reconfigured,
+)
+from buddyd.domain.answers import Answer
+from buddyd.domain.journal import JournalEntry
+from buddyd.domain.projection import Change, Projection
+from buddyd.domain.settings import DomainSettings
+from buddyd.domain.windows import HOUR
+from buddyd.errors import BuddydError, FatalError, StorageRefused
+from buddyd.protocol.messages import Request
+from buddyd.runtime.actor import Actor
+from buddyd.runtime.channels import Envelope
+from buddyd.storage.journal import Journal
+from buddyd.storage.projections import Checkpoint, ProjectionStore
+
+log = structlog.get_logger()
+
+P = TypeVar("P", bound=Projection)
+Clock = Callable[[], float]
+"""Tells the time in Unix seconds."""
+
+CHECKPOINT_SECONDS = 10.0
+CHECKPOINT_ENTRIES = 20_000
+REFUSED_SECONDS = 5.0
+CATCH_UP_SECONDS = 0.5
+READ_ENTRIES = 2_000
+FOLDS_AT_ONCE = 250
+"""Entries that are folded before others get a turn."""
+
+
+class Environment(Struct, frozen=True):
+    """What a projection lives on."""
+
+    journal: Journal
+    store: ProjectionStore
+    clock: Clock
+    settings: DomainSettings
+
+
+class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
+    """Keeps a projection up to date with the journal, puts it away, and answers from it.
+
+    The journal is the truth: what the mailbox did not deliver is read from it, before a query is
+    answered that must count it. So the collector never waits for this actor.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        new_projection: Callable[[DomainSettings], P],
+        environment: Environment,
+    ) -> None:
+        self.name = name
+        self._new_projection = new_projection
+        self._journal = environment.journal
+        self._store = environment.store
+        self._clock = environment.clock
+        self._settings = environment.settings
+        self._begin()
+
+    @abstractmethod
+    async def answer(self, request: Request, now: float) -> Answer:
+        """Answer a request from the projection."""
+
+    async def start(self) -> None:
+        """Take up the last checkpoint, and fold what came after."""
+        self._begin()
+        checkpoint = await self._store.load(self.name, self.projection.version)
+        self.projection.restore(checkpoint.changes)
+        self.projection.advance(self._clock())
+        self.seq = self._saved_seq = checkpoint.seq
+        await self._catch_up()
+
+    async def turn(self, envelopes: list[Envelope[ProjectionMessage]]) -> float | None:
+        """Fold and answer, in the order of arrival; put away what is due."""
+        for envelope in envelopes:
+            match envelope.message:
+                case Committed(entries=entries):
+                    await self._take(entries)
+                case Asked() as asked:
+                    envelope.answer(await self._reply(asked))
+                case PutAway(seq=seq):
+                    envelope.answer(await self._put_away(seq))
+                case Reconfigured(settings=settings):
+                    await self._reconfigure(settings)
+        if not envelopes:
+            await self._catch_up_if_possible()
+        await self._checkpoint_if_due()
+        return self._seconds_to_wait()
+
+    async def stop(self) -> None:
+        """Put away everything. Where storage refuses, the journal still has it."""
+        try:
+            await self._catch_up()
+            await self.checkpoint()
+        except StorageRefused as error:
+            log.warning("checkpoint refused", actor=self.name, reason=error.reason)
+
+    async def checkpoint(self) -> int:
+        """Write what changed, with the number up to which it counts.
+
+        Returns how many rows left the tier that the projection keeps. Where storage refuses,
+        the changes are kept for the next time.
+        """
+        self.projection.advance(self._clock())
+        self._unsaved.update({(c.part, c.key): c for c in self.projection.changes()})
+        self.collect()
+        deleted = 0
+
+        def extra(connection: sqlite3.Connection) -> None:
+            nonlocal deleted
+            deleted = self.write_tier(connection)
+
+        checkpoint = Checkpoint(self.seq, list(self._unsaved.values()))
+        await self._store.save(self.name, self.projection.version, checkpoint, extra)
+        self._unsaved.clear()
+        self.collected()
+        self._saved_seq = self.seq
+        self._dirty_since = math.inf
+        return deleted
+
+    def collect(self) -> None:
+        """Gather what has to be written to the tier that the projection keeps."""
+
+    def write_tier(self, connection: sqlite3.Connection) -> int:  # noqa: ARG002
+        """Write what was gathered; returns how many rows left the tier."""
+        return 0
+
+    def collected(self) -> None:
+        """What was gathered is committed."""
+
+    def _begin(self) -> None:
+        self.projection = self._new_projection(self._settings)
+        self.seq = self._saved_seq = 0
+        self._unsaved: dict[tuple[str, str | int], Change] = {}
+        self._dirty_since = math.inf
+        self._not_before = 0.0
+
+    async def _take(self, entries: Sequence[JournalEntry]) -> None:
+        if entries[0].seq > self.seq + 1:
+            await self._catch_up_if_possible()
+        if entries[0].seq > self.seq + 1:
+            return
+        news = entries if entries[0].seq > self.seq else [e for e in entries if e.seq > self.seq]
+        await self._fold(news)
+
+    async def _catch_up(self) -> None:
+        """Fold what the journal has and the mailbox did not bring."""
+        while self.seq < self._journal.last_seq:
+            entries = await self._journal.read(self.seq, READ_ENTRIES)
+            if not entries:
+                # The rest was folded, put away and deleted before a checkpoint of another
+                # actor that is ahead of this one, or there was nothing but its number.
+                self.seq = self._journal.last_seq
+            await self._fold(entries)
+            if self.seq - self._saved_seq >= CHECKPOINT_ENTRIES:
+                await self._try_checkpoint()
+
+    async def _catch_up_if_possible(self) -> None:
+        """The same, where nobody waits for it: it is tried again with the next turn."""
+        try:
+            await self._catch_up()
+        except StorageRefused as error:
+            log.warning("the journal cannot be read", actor=self.name, reason=error.reason)
+
+    async def _fold(self, entries: Sequence[JournalEntry]) -> None:
+        for begin in range(0, len(entries), FOLDS_AT_ONCE):
+            for entry in entries[begin : begin + FOLDS_AT_ONCE]:
+                self.projection.fold(entry)
+                self.seq = entry.seq
+            if begin:
+                await anyio.lowlevel.checkpoint()
+        if entries:
+            self._dirty_since = min(self._dirty_since, anyio.current_time())
+
+    async def _reply(self, asked: Asked) -> object:
+        """The answer, or the error that stands for it. A fault in an answer changes no state."""
+        try:
+            if self.seq < asked.seq:
+                await self._catch_up()
+        except StorageRefused as error:
+            return error
+        try:
+            return await self.answer(asked.request, self._clock())
+        except FatalError:
+            raise
+        except BuddydError as error:
+            return error
+        except Exception as error:
+            request = type(asked.request).__name__
+            log.exception("a request could not be answered", actor=self.name, request=request)
+            return error
+
+    async def _reconfigure(self, settings: DomainSettings) -> None:
+        # What is folded does not depend on the settings, what is made of it does.
+        try:
+            await self.checkpoint()
+        except StorageRefused as error:
+            log.warning("settings not taken over", actor=self.name, reason=error.reason)
+            return
+        self._settings = settings
+        await self.start()
+
+    async def _put_away(self, seq: int) -> object:
+        try:
+            if self.seq < seq:
+                await self._catch_up()
+            return PutAwayDone(await self.checkpoint())
+        except StorageRefused as error:
+            return error
+
+    async def _checkpoint_if_due(self) -> None:
+        many = self.seq - self._saved_seq >= CHECKPOINT_ENTRIES
+        if many or self._seconds_to_checkpoint() <= 0.0:
+            await self._try_checkpoint()
+
+    async def _try_checkpoint(self) -> None:
+        if anyio.current_time() < self._not_before:
+            return
+        try:
+            await self.checkpoint()
+        except StorageRefused as error:
+            self._not_before = anyio.current_time() + REFUSED_SECONDS
+            log.warning("checkpoint refused", actor=self.name, reason=error.reason)
+
+    def _seconds_to_checkpoint(self) -> float:
+        due = max(self._dirty_since + CHECKPOINT_SECONDS, self._not_before)
+        return due - anyio.current_time()
+
+    def _seconds_to_wait(self) -> float:
+        # At the turn of the hour the windows of 30 days move, whether or not anything comes.
+        to_the_hour = HOUR - self._clock() % HOUR
+        # What the mailbox had no room for is on its way from the journal, unless more comes.
+        to_catch_up = CATCH_UP_SECONDS if self.seq < self._journal.last_seq else math.inf
+        return min(max(0.0, self._seconds_to_checkpoint()), to_the_hour, to_catch_up)

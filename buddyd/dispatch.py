@@ -1,0 +1,209 @@
+"""Which actor, or which reading of the database, answers a request."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+
+import anyio
+import anyio.abc
+import msgspec
+import structlog
+from msgspec import UNSET
+
+from buddyd.actors.messages import Asked, CollectorMessage, ProjectionMessage, PutAway, PutAwayDone
+from buddyd.domain.answers import (
+    Answer,
+    BackupDone,
+    Cleanup,
+    DaemonStatus,
+    Everything,
+    Executions,
+)
+from buddyd.domain.execution import MAX_AHEAD_SECONDS, Execution
+from buddyd.domain.windows import rfc3339
+from buddyd.errors import InvalidParams
+from buddyd.health import Health
+from buddyd.protocol.messages import (
+    Backup,
+    CleanupOldData,
+    GetAgentsStatus,
+    GetAll,
+    GetApiUsageAndCosting,
+    GetDaemonStatus,
+    GetExecutions,
+    GetHourlySummaries,
+    GetPredictiveCapacity,
+    GetRiskPatterns,
+    GetSystemLearning,
+    GetTaskPipeline,
+    GetToolRecommendations,
+    Ping,
+    RecordExecutions,
+    ReportAgent,
+    Request,
+    RunHourlyAggregation,
+    StartExecution,
+)
+from buddyd.runtime.channels import Deliver, Envelope, Mailbox, ask
+from buddyd.storage import backup, tier1
+from buddyd.storage.database import Database
+from buddyd.storage.journal import Journal, Submitted
+from buddyd.storage.retention import Retention
+
+log = structlog.get_logger()
+
+Desk = Callable[[Request], Awaitable[Answer]]
+"""Answers requests of one type that are no single actor's."""
+
+# Which of the five projections answers which request.
+OWNERS: dict[str, tuple[type[Request], ...]] = {
+    "aggregator": (GetTaskPipeline, GetHourlySummaries, RunHourlyAggregation, CleanupOldData),
+    "registry": (GetAgentsStatus, GetSystemLearning),
+    "capacity": (GetPredictiveCapacity,),
+    "cost": (GetApiUsageAndCosting,),
+    "risk": (GetRiskPatterns, GetToolRecommendations),
+}
+
+# What `get_all` asks, by the name under which it answers.
+_SIX: dict[str, Request] = {
+    "agents": GetAgentsStatus(),
+    "capacity": GetPredictiveCapacity(),
+    "pipeline": GetTaskPipeline(),
+    "costs": GetApiUsageAndCosting(),
+    "learning": GetSystemLearning(),
+    "risks": GetRiskPatterns(),
+}
+
+
+class Dispatcher:
+    """Takes a request to whoever answers it. `projections` are their mailboxes, by name."""
+
+    def __init__(
+        self,
+        *,
+        collector: Mailbox[CollectorMessage],
+        projections: Mapping[str, Mailbox[ProjectionMessage]],
+        journal: Journal,
+        database: Database,
+        retention: Retention,
+        clock: Callable[[], float],
+        health: Health,
+    ) -> None:
+        self._collector = collector
+        self._projections = projections
+        self._owners = {
+            request: projections[name] for name, requests in OWNERS.items() for request in requests
+        }
+        self._journal = journal
+        self._database = database
+        self._retention = retention
+        self._clock = clock
+        self._health = health
+        self._desks: dict[type[Request], Desk] = {
+            GetAll: self._everything,
+            GetExecutions: self._executions,
+            GetDaemonStatus: self._daemon_status,
+            CleanupOldData: self._clean_up,
+            Backup: self._backup,
+        }
+
+    async def dispatch(
+        self, request: Request | Execution, deliver: Deliver, tasks: anyio.abc.TaskGroup
+    ) -> None:
+        """Take a request on; its outcome, an answer or an error, goes to `deliver`.
+
+        Waits while the mailbox of the actor that it is for is full. Raises InvalidParams.
+        """
+        match request:
+            case Execution() | RecordExecutions() | StartExecution() | ReportAgent():
+                submitted = self._submitted(request)
+                await self._collector.put(Envelope(submitted, deliver))
+            case Ping():
+                deliver(self._health.pong())
+            case _ if desk := self._desks.get(type(request)):
+                tasks.start_soon(_serve, desk, request, deliver)
+            case _:
+                asked = Asked(request, self._journal.last_seq)
+                await self._owners[type(request)].put(Envelope(asked, deliver))
+
+    def _submitted(
+        self, request: Execution | RecordExecutions | StartExecution | ReportAgent
+    ) -> Submitted:
+        now = self._clock()
+        match request:
+            case Execution():
+                _check_time(request.finished_at, now, "$.finished_at")
+                return Submitted(RecordExecutions(executions=[request]), now)
+            case RecordExecutions(executions=executions):
+                for index, execution in enumerate(executions):
+                    _check_time(execution.finished_at, now, f"$.executions[{index}].finished_at")
+            case StartExecution(started_at=started_at):
+                _check_time(started_at, now, "$.started_at")
+            case ReportAgent():
+                pass
+        return Submitted(request, now)
+
+    async def _ask(self, request: Request) -> Answer:
+        asked = Asked(request, self._journal.last_seq)
+        answer = await ask(self._owners[type(request)], asked)
+        assert isinstance(answer, Answer)  # noqa: S101 - anything else was raised
+        return answer
+
+    async def _everything(self, _: Request) -> Answer:
+        answers: dict[str, Answer] = {}
+
+        async def fill(name: str, request: Request) -> None:
+            try:
+                answers[name] = await self._ask(request)
+            except Exception as error:
+                failures.append(error)
+
+        failures: list[Exception] = []
+        async with anyio.create_task_group() as tasks:
+            for name, request in _SIX.items():
+                tasks.start_soon(fill, name, request)
+        if failures:
+            raise failures[0]
+        # msgspec's constructors check nothing, but each name stands beside its own request.
+        return Everything(timestamp=rfc3339(self._clock()), **answers)  # type: ignore[arg-type]
+
+    async def _executions(self, request: Request) -> Executions:
+        assert isinstance(request, GetExecutions)  # noqa: S101 - the table says so
+        floor = self._retention.tier1_floor(self._clock())
+        return await self._database.read(lambda connection: tier1.page(connection, request, floor))
+
+    async def _daemon_status(self, _: Request) -> DaemonStatus:
+        return self._health.status()
+
+    async def _clean_up(self, request: Request) -> Cleanup:
+        # Nothing may go before every projection has put away what it made of it.
+        put_away = PutAway(self._journal.last_seq)
+        deleted = 0
+        for mailbox in self._projections.values():
+            done = await ask(mailbox, put_away)
+            deleted += done.rows_deleted if isinstance(done, PutAwayDone) else 0
+        cleanup = await self._ask(request)
+        assert isinstance(cleanup, Cleanup)  # noqa: S101 - the protocol says so
+        return msgspec.structs.replace(cleanup, tier3_deleted=deleted)
+
+    async def _backup(self, request: Request) -> BackupDone:
+        assert isinstance(request, Backup)  # noqa: S101 - the table says so
+        path = Path(request.path)
+        size = await backup.write(self._database.path, path)
+        log.info("backup written", path=str(path), bytes=size)
+        return BackupDone(timestamp=rfc3339(self._clock()), path=str(path), size_bytes=size)
+
+
+async def _serve(desk: Desk, request: Request, deliver: Deliver) -> None:
+    try:
+        deliver(await desk(request))
+    except Exception as error:
+        deliver(error)
+
+
+def _check_time(time: float | msgspec.UnsetType, now: float, path: str) -> None:
+    if time is not UNSET and time > now + MAX_AHEAD_SECONDS:
+        raise InvalidParams(
+            f"The time is {time - now:.0f} s ahead of the daemon's clock; at most "
+            f"{MAX_AHEAD_SECONDS:.0f} s are allowed (Unix seconds, now {now:.0f})",
+            path,
+        )
