@@ -1,0 +1,355 @@
+"""The composition root: what the daemon is made of, and the story of its life.
+
+Configuration, log, storage, channels, actors, server, notify: read from top to bottom it is the
+start; the way back is the stop, in reverse order.
+"""
+
+import argparse
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+import anyio
+import anyio.abc
+import msgspec
+from msgspec import Struct
+
+from buddyd import __version__, config, log, paths
+from buddyd.actors.aggregator import AggregatorActor
+from buddyd.actors.capacity import CapacityActor
+from buddyd.actors.collector import Collector
+from buddyd.actors.cost import CostActor
+from buddyd.actors.messages import CollectorMessage, ProjectionMessage, Reconfigured
+from buddyd.actors.projecting import Environment, ProjectionActor
+from buddyd.actors.registry import RegistryActor
+from buddyd.actors.risk import RiskActor
+from buddyd.dispatch import OWNERS, Dispatcher
+from buddyd.domain.capacity import Capacity
+from buddyd.domain.costs import Costs
+from buddyd.domain.pipeline import Pipeline
+from buddyd.domain.registry import Registry
+from buddyd.domain.risk import Risks
+from buddyd.domain.settings import DomainSettings
+from buddyd.errors import ConfigurationError, FatalError
+from buddyd.health import Health
+from buddyd.runtime.channels import Envelope, Mailbox
+from buddyd.runtime.supervisor import Supervisor
+from buddyd.server.listener import Server, listening_socket
+from buddyd.server.peers import AccessPolicy
+from buddyd.server.session import SessionSettings, Traffic
+from buddyd.storage.database import Database, open_database
+from buddyd.storage.journal import Journal
+from buddyd.storage.projections import ProjectionStore
+from buddyd.storage.retention import Retention
+from buddyd.systemd import Notifier, listen_sockets, watchdog_interval
+
+logger = log.get_logger()
+
+COLLECTOR_MAILBOX = 256
+PROJECTION_MAILBOX = 128
+DRAIN_SECONDS = 10.0
+STATUS_SECONDS = 10.0
+# What a running daemon cannot change.
+FIXED_SETTINGS = ("socket", "database", "durability", "retention", "limits")
+
+
+class Options(Struct, frozen=True, kw_only=True):
+    """Where a daemon lives, and by which clock."""
+
+    socket_path: Path
+    database: Path
+    inherited: Sequence[socket.socket] = ()
+    """Sockets that listen already; where there are some, `socket_path` is not made."""
+    clock: Callable[[], float] = time.time
+    """Tells the time in Unix seconds."""
+    reload: Callable[[], config.Settings] | None = None
+    """Reads the configuration anew, at SIGHUP."""
+
+
+class Daemon:
+    """The parts of a daemon, put together but not yet alive."""
+
+    def __init__(self, settings: config.Settings, options: Options, database: Database) -> None:
+        self.options = options
+        limits, clock = settings.limits, options.clock
+        # Storage.
+        store = ProjectionStore(database)
+        self.journal = journal = Journal(database, limits.max_agents, limits.max_tools)
+        retention = Retention(database, store, settings.retention, folders=len(OWNERS))
+        # Channels.
+        inbox: Mailbox[CollectorMessage] = Mailbox("collector", COLLECTOR_MAILBOX)
+        self._mailboxes: dict[str, Mailbox[ProjectionMessage]] = {
+            name: Mailbox(name, PROJECTION_MAILBOX) for name in OWNERS
+        }
+        # Actors: the consumers before the producer that feeds them.
+        environment = Environment(journal, store, clock, domain_settings(settings))
+        projections: list[ProjectionActor[Any]] = [
+            AggregatorActor("aggregator", Pipeline, environment, retention),
+            RegistryActor("registry", Registry, environment),
+            CapacityActor("capacity", Capacity, environment),
+            CostActor("cost", Costs, environment, database.size_on_disk),
+            RiskActor("risk", Risks, environment),
+        ]
+        collector = Collector(journal, list(self._mailboxes.values()), clock)
+        self.supervisor = Supervisor()
+        for actor in projections:
+            self.supervisor.add(actor, self._mailboxes[actor.name])
+        self.supervisor.add(collector, inbox)
+        # The server.
+        traffic = Traffic()
+        self.health = Health(
+            settings=settings,
+            socket=options.socket_path,
+            clock=clock,
+            supervisor=self.supervisor,
+            collector=collector,
+            journal=journal,
+            database=database,
+            traffic=traffic,
+        )
+        dispatcher = Dispatcher(
+            collector=inbox,
+            projections=self._mailboxes,
+            journal=journal,
+            database=database,
+            retention=retention,
+            clock=clock,
+            health=self.health,
+        )
+        sessions = SessionSettings(dispatcher.dispatch, limits.max_message_bytes, traffic)
+        policy = AccessPolicy(settings.access).roles
+        self.server = Server(sessions, policy, limits.max_connections)
+
+    async def reconfigure(self, settings: config.Settings) -> None:
+        """Take over what can change while the daemon runs; say what cannot."""
+        before = self.health.settings
+        kept = {key: getattr(before, key) for key in FIXED_SETTINGS}
+        if stale := [key for key in FIXED_SETTINGS if getattr(settings, key) != kept[key]]:
+            logger.warning("these settings take a restart to change", keys=", ".join(stale))
+        self.server.policy = AccessPolicy(settings.access).roles
+        self.health.settings = msgspec.structs.replace(settings, **kept)
+        log.set_level(settings.log.level)
+        changed = Reconfigured(domain_settings(self.health.settings))
+        for mailbox in self._mailboxes.values():
+            await mailbox.put(Envelope(changed))
+
+
+def domain_settings(settings: config.Settings) -> DomainSettings:
+    """What of the configuration the arithmetic depends on."""
+    return DomainSettings(
+        zone=config.timezone(settings),
+        tier1_hours=settings.retention.tier1_hours,
+        tier2_hours=settings.retention.tier2_days * 24,
+        offline_after_seconds=settings.agents.offline_after_seconds,
+        execution_timeout_seconds=settings.agents.execution_timeout_seconds,
+        learning_min_executions=settings.learning.min_executions,
+        high_success_rate=settings.learning.high_success_rate,
+        medium_success_rate=settings.learning.medium_success_rate,
+        capacity_window_seconds=settings.capacity.window_seconds,
+        storage_price_per_gib_month=settings.cost.storage_price_per_gib_month,
+        cost_anomaly_factor=settings.risk.cost_anomaly_factor,
+        risk_min_executions=settings.risk.min_executions,
+    )
+
+
+async def run(
+    settings: config.Settings,
+    options: Options,
+    *,
+    stop: anyio.Event | None = None,
+    ready: anyio.Event | None = None,
+) -> None:
+    """Run a daemon until SIGTERM, SIGINT or `stop`; everything accepted is on disk on return.
+
+    Sets `ready` once it answers. Raises FatalError where it cannot start or go on.
+    """
+    stop, notifier = stop or anyio.Event(), Notifier()
+    with _sockets(options) as sockets:
+        async with open_database(options.database, settings.durability) as database:
+            daemon = Daemon(settings, options, database)
+            async with anyio.create_task_group() as tasks, anyio.create_task_group() as actors:
+                # First of all, so that a start that takes long can be called off.
+                await tasks.start(_obey_signals, daemon, notifier, stop)
+                tasks.start_soon(_stop_on_failure, daemon.supervisor, stop)
+                try:
+                    if await _start(daemon, actors, stop):
+                        await _serve(daemon, sockets, notifier, stop, ready)
+                finally:
+                    with anyio.CancelScope(shield=True):
+                        notifier.stopping()
+                        await daemon.supervisor.stop()
+                    tasks.cancel_scope.cancel()
+    if daemon.supervisor.failure is not None:
+        raise daemon.supervisor.failure
+    logger.info("stopped")
+
+
+async def _start(daemon: Daemon, actors: anyio.abc.TaskGroup, stop: anyio.Event) -> bool:
+    """Start the actors; False where it is time to stop already."""
+    async with anyio.create_task_group() as starting:
+
+        async def give_up() -> None:
+            await stop.wait()
+            starting.cancel_scope.cancel()
+
+        starting.start_soon(give_up)
+        await daemon.journal.load()
+        await daemon.supervisor.start(actors)
+        starting.cancel_scope.cancel()
+    return daemon.supervisor.failure is None and not stop.is_set()
+
+
+async def _serve(
+    daemon: Daemon,
+    sockets: Sequence[socket.socket],
+    notifier: Notifier,
+    stop: anyio.Event,
+    ready: anyio.Event | None,
+) -> None:
+    """Answer until it is time to stop; then answer what was received, and return."""
+    async with anyio.create_task_group() as sessions, anyio.create_task_group() as tasks:
+        tasks.start_soon(daemon.server.serve, sockets, sessions)
+        tasks.start_soon(_notify, daemon.health, notifier)
+        options = daemon.options
+        logger.info("started", socket=str(options.socket_path), database=str(options.database))
+        notifier.ready()
+        if ready is not None:
+            ready.set()
+        await stop.wait()
+        notifier.stopping()
+        # No new connections first, so that there is an end to what has to be answered.
+        await daemon.server.stop(DRAIN_SECONDS)
+        tasks.cancel_scope.cancel()
+        sessions.cancel_scope.cancel()
+
+
+async def _obey_signals(
+    daemon: Daemon,
+    notifier: Notifier,
+    stop: anyio.Event,
+    *,
+    task_status: anyio.abc.TaskStatus[None],
+) -> None:
+    reload = daemon.options.reload
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        task_status.started()
+        async for number in signals:
+            if number != signal.SIGHUP:
+                logger.info("stopping", signal=signal.Signals(number).name)
+                stop.set()
+            elif reload is not None:
+                await _reload(daemon, reload, notifier)
+
+
+async def _reload(daemon: Daemon, read: Callable[[], config.Settings], notifier: Notifier) -> None:
+    notifier.reloading()
+    try:
+        await daemon.reconfigure(read())
+        logger.info("configuration reloaded")
+    except ConfigurationError as error:
+        logger.warning("configuration not reloaded, the old one stays", reason=str(error))
+    notifier.ready()
+
+
+async def _stop_on_failure(supervisor: Supervisor, stop: anyio.Event) -> None:
+    await supervisor.failed.wait()
+    logger.critical("giving up", reason=str(supervisor.failure))
+    stop.set()
+
+
+async def _notify(health: Health, notifier: Notifier) -> None:
+    """Tell systemd that all is well, as long as it is."""
+    interval = watchdog_interval()
+    if not notifier.status(health.summary()):
+        return
+    while True:
+        if interval is not None and await health.is_well():
+            notifier.watchdog()
+        notifier.status(health.summary())
+        await anyio.sleep(min(interval or STATUS_SECONDS, STATUS_SECONDS))
+
+
+@contextmanager
+def _sockets(options: Options) -> Iterator[Sequence[socket.socket]]:
+    if options.inherited:
+        yield options.inherited
+        return
+    paths.make_folder(options.socket_path)
+    with listening_socket(options.socket_path) as listener:
+        yield [listener]
+
+
+# The program
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the daemon in the foreground; ends the process with an exit code of sysexits.h."""
+    # The database, the socket and what lies beside them are nobody else's to read.
+    os.umask(0o077)
+    given = _parser().parse_args(arguments)
+    try:
+        loaded = config.load(Path(given.config) if given.config else None)
+        if given.check_config:
+            print(f"{loaded.file or 'the defaults'}: all is well")  # noqa: T201
+            sys.exit(0)
+        settings = _with_level(loaded.settings, given.log_level)
+        log.configure(settings.log.level, settings.log.format)
+        options = _options(given, settings, loaded.file)
+        anyio.run(run, settings, options)
+    except FatalError as error:
+        print(f"buddyd: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(error.exit_code)
+    sys.exit(0)
+
+
+def _options(given: argparse.Namespace, settings: config.Settings, file: Path | None) -> Options:
+    inherited = listen_sockets()
+    if inherited:
+        path = Path(str(inherited[0].getsockname()))
+    else:
+        path = paths.socket_path(given.socket, settings.socket)
+    return Options(
+        socket_path=path,
+        database=config.database_path(settings, given.database),
+        inherited=inherited,
+        reload=lambda: _with_level(config.load(file).settings, given.log_level),
+    )
+
+
+def _with_level(settings: config.Settings, level: str | None) -> config.Settings:
+    if level is None:
+        return settings
+    return msgspec.structs.replace(settings, log=msgspec.structs.replace(settings.log, level=level))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="buddyd",
+        description="Tells the people who run AI agents how their agents are doing.",
+        epilog="Without options it reads /etc/buddyd/buddyd.toml or the user's own configuration.",
+    )
+    parser.add_argument("--config", metavar="FILE", help="the configuration, in TOML")
+    parser.add_argument("--socket", metavar="PATH", help="where to listen")
+    parser.add_argument("--database", metavar="PATH", help="where to keep the records")
+    parser.add_argument(
+        "--log-level",
+        choices=["debug", "info", "warning", "error", "critical"],
+        help="the least severe level that is logged",
+    )
+    parser.add_argument(
+        "--check-config",
+        action="store_true",
+        help="say what is wrong with the configuration and exit: 0 where nothing is, 78 otherwise",
+    )
+    parser.add_argument("--version", action="version", version=f"buddyd {__version__}")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

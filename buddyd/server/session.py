@@ -1,0 +1,310 @@
+"""One connection: requests come in, answers go out. What a method does, it does not know."""
+
+import math
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import anyio
+import anyio.abc
+import structlog
+from msgspec import Struct
+
+from buddyd.domain.answers import Answer
+from buddyd.domain.execution import Execution
+from buddyd.errors import BuddydError, InvalidParams, Unavailable
+from buddyd.protocol.framing import (
+    Encoding,
+    Framer,
+    IncomingRequest,
+    MessageTooLarge,
+    ProtocolError,
+    decode_params,
+    decode_request,
+    encode_error,
+    encode_result,
+)
+from buddyd.protocol.messages import (
+    METHODS,
+    ErrorCode,
+    ErrorData,
+    ErrorObject,
+    Method,
+    Request,
+    RequestId,
+    Role,
+)
+from buddyd.protocol.wording import ended, lowered
+from buddyd.runtime.channels import Deliver
+
+log = structlog.get_logger()
+
+Dispatch = Callable[[Request | Execution, Deliver, anyio.abc.TaskGroup], Awaitable[None]]
+
+READ_BYTES = 65_536
+WRITE_BYTES = 65_536
+MOST_PENDING = 128
+"""Requests of one connection that may be unanswered; then nothing more is read from it."""
+MOST_UNSENT_BYTES = 1_048_576
+"""Answers that may wait for the client to read them, likewise."""
+MESSAGE_SECONDS = 30.0
+"""How long a message may take to come, once it has begun."""
+WRITE_SECONDS = 30.0
+"""How long a client may go without reading."""
+ANSWER_SECONDS = 30.0
+"""How long an answer may take; then the client is told to try again."""
+
+
+class Traffic(Struct):
+    """What the sessions of a server have seen."""
+
+    connections: int = 0
+    """How many there are now."""
+    refusals: int = 0
+    """Calls to record that were refused because of what they said."""
+
+
+class SessionSettings(Struct, frozen=True):
+    """What the sessions of a server have in common."""
+
+    dispatch: Dispatch
+    max_message_bytes: int
+    traffic: Traffic
+
+
+class _Pending(Struct, frozen=True):
+    """A request that has no answer yet."""
+
+    id: RequestId
+    wants_answer: bool
+    method: str
+    deadline: float
+
+
+class _Refused(Exception):
+    """A request that ends here."""
+
+    def __init__(self, error: ErrorObject) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
+class Session:
+    """A connection, from its first byte to its last answer."""
+
+    def __init__(
+        self, stream: anyio.abc.ByteStream, roles: frozenset[Role], settings: SessionSettings
+    ) -> None:
+        self._stream = stream
+        self._roles = roles
+        self._settings = settings
+        self._framer = Framer(settings.max_message_bytes)
+        self._reading = anyio.CancelScope()
+        self._pending: dict[int, _Pending] = {}
+        self._tokens = 0
+        # When the message that has begun to come must be whole; inf between messages.
+        self._whole_by = math.inf
+        self._unsent: list[bytes] = []
+        self._unsent_bytes = 0
+        self._news = anyio.Event()
+        self._room = anyio.Event()
+        self._read_all = False
+        # Until when the writer sleeps where there is no news.
+        self._wakes_at = math.inf
+
+    async def run(self) -> None:
+        """Serve until the client has gone, or has sent all and got all."""
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._write)
+                await self._read(tasks)
+                self._read_all = True
+                self._news.set()
+        except* (anyio.BrokenResourceError, anyio.ClosedResourceError, TimeoutError) as gone:
+            log.debug("client gone", reason=str(gone.exceptions[0]))
+
+    def drain(self) -> None:
+        """Read nothing more; what was received is still answered."""
+        self._reading.cancel()
+
+    # Incoming
+
+    async def _read(self, tasks: anyio.abc.TaskGroup) -> None:
+        try:
+            while data := await self._receive():
+                for message in self._framer.feed(data):
+                    await self._take(message, tasks)
+                    self._whole_by = math.inf
+                self._time_message()
+            # What a drained session has of a message may be half of one.
+            if not self._reading.cancel_called and (last := self._framer.finish()):
+                await self._take(last, tasks)
+        except MessageTooLarge as error:
+            # Where the next message begins cannot be told any more.
+            self._send_error(
+                None, _error(ErrorCode.INVALID_REQUEST, str(error), ErrorData(reason=str(error)))
+            )
+
+    async def _receive(self) -> bytes:
+        """The next bytes; none at the end, and none where the session is drained."""
+        with self._reading:
+            try:
+                with anyio.fail_after(self._whole_by - anyio.current_time()):
+                    return await self._stream.receive(READ_BYTES)
+            except anyio.EndOfStream:
+                pass
+        return b""
+
+    def _time_message(self) -> None:
+        """See to it that what has begun to come ends in time, however little comes at once."""
+        if not self._framer.pending:
+            self._whole_by = math.inf
+        elif math.isinf(self._whole_by):
+            self._whole_by = anyio.current_time() + MESSAGE_SECONDS
+
+    async def _take(self, message: bytes, tasks: anyio.abc.TaskGroup) -> None:
+        """Answer a message, or see to it that it will be answered."""
+        while len(self._pending) >= MOST_PENDING or self._unsent_bytes >= MOST_UNSENT_BYTES:
+            self._room = anyio.Event()
+            await self._room.wait()
+        try:
+            request = decode_request(self._encoding, message)
+        except ProtocolError as error:
+            self._send_error(error.request_id, _described(error))
+            return
+        token = self._expect(request)
+        try:
+            await self._serve(request, token, tasks)
+        except (BuddydError, _Refused) as error:
+            self._conclude(token, error)
+
+    async def _serve(
+        self, request: IncomingRequest, token: int, tasks: anyio.abc.TaskGroup
+    ) -> None:
+        method = self._permitted(request.method)
+        params = decode_params(self._encoding, request, method.params)
+        await self._settings.dispatch(params, partial(self._conclude, token), tasks)
+
+    def _permitted(self, name: str) -> Method:
+        """The method of this name; raises where there is none, or this peer may not use it."""
+        method = METHODS.get(name)
+        if method is None:
+            sentence = f"There is no method `{name}`."
+            raise _Refused(_error(ErrorCode.METHOD_NOT_FOUND, sentence, ErrorData(method=name)))
+        if method.role not in self._roles:
+            sentence = (
+                f"This user may not use `{name}`: it takes the role `{method.role}`, "
+                "which the daemon's configuration gives under [access]."
+            )
+            data = ErrorData(role=method.role.value)
+            raise _Refused(_error(ErrorCode.NOT_PERMITTED, sentence, data))
+        return method
+
+    def _expect(self, request: IncomingRequest) -> int:
+        """Remember that an answer is due."""
+        method = METHODS.get(request.method)
+        # What an administrator asks for takes its time.
+        patient = method is not None and method.role is Role.ADMIN
+        deadline = math.inf if patient else anyio.current_time() + ANSWER_SECONDS
+        self._tokens += 1
+        self._pending[self._tokens] = _Pending(
+            request.answer_id, request.wants_answer, request.method, deadline
+        )
+        if deadline < self._wakes_at:
+            self._news.set()
+        return self._tokens
+
+    # Outgoing
+
+    def _conclude(self, token: int, outcome: object) -> None:
+        """Answer a request, once."""
+        pending = self._pending.pop(token, None)
+        if pending is None:
+            return
+        self._news.set()
+        self._make_room()
+        if isinstance(outcome, InvalidParams) and pending.method.startswith("record_"):
+            self._settings.traffic.refusals += 1
+        if not pending.wants_answer:
+            return
+        if isinstance(outcome, Answer):
+            self._send_result(pending.id, outcome)
+        else:
+            self._send_error(pending.id, _described(outcome))
+
+    def _send_result(self, request_id: RequestId, result: Answer) -> None:
+        try:
+            data = encode_result(self._encoding, request_id, result)
+        except Exception as error:
+            # An integer beyond what MessagePack holds, say; it must not hurt the actor it is from.
+            self._send_error(request_id, _described(error))
+            return
+        self._send(data)
+
+    def _send_error(self, request_id: RequestId, error: ErrorObject) -> None:
+        self._send(encode_error(self._encoding, request_id, error))
+
+    def _send(self, data: bytes) -> None:
+        self._unsent.append(data)
+        self._unsent_bytes += len(data)
+        self._news.set()
+
+    async def _write(self) -> None:
+        while True:
+            if self._unsent:
+                await self._flush()
+            elif self._read_all and not self._pending:
+                return
+            else:
+                self._news = anyio.Event()
+                self._wakes_at = min((p.deadline for p in self._pending.values()), default=math.inf)
+                with anyio.move_on_after(self._wakes_at - anyio.current_time()):
+                    await self._news.wait()
+                self._expire()
+
+    async def _flush(self) -> None:
+        data, self._unsent = b"".join(self._unsent), []
+        for begin in range(0, len(data), WRITE_BYTES):
+            with anyio.fail_after(WRITE_SECONDS):
+                await self._stream.send(data[begin : begin + WRITE_BYTES])
+        self._unsent_bytes -= len(data)
+        self._make_room()
+
+    def _make_room(self) -> None:
+        self._room.set()
+
+    def _expire(self) -> None:
+        now = anyio.current_time()
+        for token in [t for t, p in self._pending.items() if p.deadline <= now]:
+            reason = f"There was no answer within {ANSWER_SECONDS:g} s."
+            self._conclude(token, Unavailable(reason, 5.0))
+
+    @property
+    def _encoding(self) -> Encoding:
+        # Known from the first byte on, and nothing is sent before that.
+        return self._framer.encoding or Encoding.JSON
+
+
+def _error(code: int, message: str, data: ErrorData) -> ErrorObject:
+    return ErrorObject(code=code, message=message, data=data)
+
+
+def _described(outcome: object) -> ErrorObject:
+    """An error as the protocol tells it."""
+    match outcome:
+        case _Refused(error=error):
+            return error
+        case ProtocolError() as error:
+            return _error(error.code, str(error), ErrorData(reason=error.reason))
+        case InvalidParams(reason=reason, path=path):
+            return _error(
+                ErrorCode.INVALID_PARAMS,
+                f"The parameter {path} is wrong: {ended(lowered(reason))}",
+                ErrorData(reason=reason, path=path),
+            )
+        case Unavailable(reason=reason, retry_after_seconds=seconds):
+            message = f"{reason} Try again in {seconds:g} s."
+            data = ErrorData(reason=reason, retry_after_seconds=seconds)
+            return _error(ErrorCode.UNAVAILABLE, message, data)
+    log.error("request failed", exc_info=outcome if isinstance(outcome, Exception) else None)
+    message = "The daemon could not answer because of a fault of its own; its log has the details."
+    return _error(ErrorCode.INTERNAL_ERROR, message, ErrorData(reason=type(outcome).__name__))
