@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 import anyio
-import anyio.abc
 import msgspec
 import structlog
 from msgspec import UNSET
@@ -106,12 +105,12 @@ class Dispatcher:
             Backup: self._backup,
         }
 
-    async def dispatch(
-        self, request: Request | Execution, deliver: Deliver, tasks: anyio.abc.TaskGroup
-    ) -> None:
+    async def dispatch(self, request: Request | Execution, deliver: Deliver) -> None:
         """Take a request on; its outcome, an answer or an error, goes to `deliver`.
 
-        Waits while the mailbox of the actor that it is for is full. Raises InvalidParams.
+        Waits while the mailbox of the actor that it is for is full. What no single actor answers
+        is done before it returns, so that a connection has one such answer in memory at a time.
+        Raises InvalidParams.
         """
         match request:
             case Execution() | RecordExecutions() | StartExecution() | ReportAgent():
@@ -120,7 +119,7 @@ class Dispatcher:
             case Ping():
                 deliver(self._health.pong())
             case _ if desk := self._desks.get(type(request)):
-                tasks.start_soon(_serve, desk, request, deliver)
+                deliver(await desk(request))
             case _:
                 asked = Asked(request, self._journal.last_seq)
                 await self._owners[type(request)].put(Envelope(asked, deliver))
@@ -191,13 +190,6 @@ class Dispatcher:
         size = await backup.write(self._database.path, path)
         log.info("backup written", path=str(path), bytes=size)
         return BackupDone(timestamp=rfc3339(self._clock()), path=str(path), size_bytes=size)
-
-
-async def _serve(desk: Desk, request: Request, deliver: Deliver) -> None:
-    try:
-        deliver(await desk(request))
-    except Exception as error:
-        deliver(error)
 
 
 def _check_time(time: float | msgspec.UnsetType, now: float, path: str) -> None:

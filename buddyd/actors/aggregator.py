@@ -127,9 +127,10 @@ class AggregatorActor(ProjectionActor[Pipeline]):
         if self._round is None:
             self._round = Round(walks_ids=True, waiting=waiting)
         else:
+            # What they ask for may have come after the round had passed it by.
             self._round.waiting += waiting
-            if not self._round.walks_ids:
-                self._round.walks_ids, self._round.next_id = True, -1
+            self._round.tier1_done = False
+            self._round.walks_ids, self._round.next_id = True, -1
 
     async def _clean_up(self) -> float:
         """Take a step of the round, or begin one; returns when to come again, in seconds."""

@@ -164,12 +164,12 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
 
     async def _catch_up(self) -> None:
         """Fold what the journal has and the mailbox did not bring."""
-        while self.seq < self._journal.last_seq:
+        while self.seq < (last_seq := self._journal.last_seq):
             entries = await self._journal.read(self.seq, READ_ENTRIES)
             if not entries:
                 # The rest was folded, put away and deleted before a checkpoint of another
                 # actor that is ahead of this one, or there was nothing but its number.
-                self.seq = self._journal.last_seq
+                self.seq = last_seq
             await self._fold(entries)
             if self.seq - self._saved_seq >= CHECKPOINT_ENTRIES:
                 await self._try_checkpoint()

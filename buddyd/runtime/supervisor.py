@@ -223,7 +223,6 @@ class Supervisor:
         self.failure: FatalError | None = None
         self.failed = anyio.Event()
         self._policy = policy or RestartPolicy()
-        self._begun: list[Child] = []
 
     def add(self, actor: Actor[Any], mailbox: Mailbox[Any]) -> None:
         """Take an actor in; consumers before the producers that feed them."""
@@ -232,14 +231,17 @@ class Supervisor:
     async def start(self, tasks: anyio.abc.TaskGroup) -> None:
         """Start the actors in order, each after the one before is ready."""
         for child in self.children:
-            self._begun.append(child)
             tasks.start_soon(child.live, self._escalate, name=f"actor {child.name}")
             await child.ready()
 
-    async def stop(self, limit: float = 20.0) -> None:
-        """Stop the actors in reverse order, so that consumers see all that producers sent."""
-        for child in reversed(self._begun):
-            await child.stop(limit)
+    async def stop(self, limit: float = 15.0) -> None:
+        """Stop the actors in reverse order, so that consumers see all that producers sent.
+
+        After `limit` seconds in all, those that have not stopped are cancelled.
+        """
+        deadline = anyio.current_time() + limit
+        for child in reversed(self.children):
+            await child.stop(max(0.0, deadline - anyio.current_time()))
 
     def stalled(self, limit: float) -> list[str]:
         """The actors that have been at one turn for more than `limit` seconds."""

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from buddyd.domain.answers import Answer
 from buddyd.domain.execution import Execution
-from buddyd.errors import BuddydError, InvalidParams, Unavailable
+from buddyd.errors import InvalidParams, Unavailable
 from buddyd.protocol.framing import (
     Encoding,
     Framer,
@@ -38,7 +38,7 @@ from buddyd.runtime.channels import Deliver
 
 log = structlog.get_logger()
 
-Dispatch = Callable[[Request | Execution, Deliver, anyio.abc.TaskGroup], Awaitable[None]]
+Dispatch = Callable[[Request | Execution, Deliver], Awaitable[None]]
 
 READ_BYTES = 65_536
 WRITE_BYTES = 65_536
@@ -116,7 +116,7 @@ class Session:
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._write)
-                await self._read(tasks)
+                await self._read()
                 self._read_all = True
                 self._news.set()
         except* (anyio.BrokenResourceError, anyio.ClosedResourceError, TimeoutError) as gone:
@@ -128,16 +128,16 @@ class Session:
 
     # Incoming
 
-    async def _read(self, tasks: anyio.abc.TaskGroup) -> None:
+    async def _read(self) -> None:
         try:
             while data := await self._receive():
                 for message in self._framer.feed(data):
-                    await self._take(message, tasks)
+                    await self._take(message)
                     self._whole_by = math.inf
                 self._time_message()
             # What a drained session has of a message may be half of one.
             if not self._reading.cancel_called and (last := self._framer.finish()):
-                await self._take(last, tasks)
+                await self._take(last)
         except MessageTooLarge as error:
             # Where the next message begins cannot be told any more.
             self._send_error(
@@ -161,7 +161,7 @@ class Session:
         elif math.isinf(self._whole_by):
             self._whole_by = anyio.current_time() + MESSAGE_SECONDS
 
-    async def _take(self, message: bytes, tasks: anyio.abc.TaskGroup) -> None:
+    async def _take(self, message: bytes) -> None:
         """Answer a message, or see to it that it will be answered."""
         while len(self._pending) >= MOST_PENDING or self._unsent_bytes >= MOST_UNSENT_BYTES:
             self._room = anyio.Event()
@@ -173,16 +173,15 @@ class Session:
             return
         token = self._expect(request)
         try:
-            await self._serve(request, token, tasks)
-        except (BuddydError, _Refused) as error:
+            await self._serve(request, token)
+        except Exception as error:
+            # Whatever it is, it is an answer to this request, and no reason to leave the others.
             self._conclude(token, error)
 
-    async def _serve(
-        self, request: IncomingRequest, token: int, tasks: anyio.abc.TaskGroup
-    ) -> None:
+    async def _serve(self, request: IncomingRequest, token: int) -> None:
         method = self._permitted(request.method)
         params = decode_params(self._encoding, request, method.params)
-        await self._settings.dispatch(params, partial(self._conclude, token), tasks)
+        await self._settings.dispatch(params, partial(self._conclude, token))
 
     def _permitted(self, name: str) -> Method:
         """The method of this name; raises where there is none, or this peer may not use it."""

@@ -17,7 +17,7 @@ from buddyd.domain.execution import Execution
 from buddyd.protocol.framing import Encoding
 from buddyd.protocol.messages import GetExecutions, RecordExecutions, ReportAgent, StartExecution
 from tests.oracle import NEW_ID, Oracle, Submission, differences
-from tests.support.daemon import RawClient, copy_as_it_is, raw_client, running_daemon
+from tests.support.daemon import RawClient, Refused, copy_as_it_is, raw_client, running_daemon
 from tests.support.workloads import AGENTS, TASKS, TOOLS, Clock, Workload, examples, workloads
 
 pytestmark = pytest.mark.anyio
@@ -200,6 +200,36 @@ async def test_a_day_goes_by_and_everything_leaves_the_answers(tmp_path: Path) -
             talk.clock.now += hours * 3600
             await talk.compare()
         assert talk.oracle.get_system_learning(talk.clock.now)["tool_profiles"] == []
+
+
+async def test_records_at_the_very_edges_of_the_windows(tmp_path: Path) -> None:
+    minute, hour = NOW // 60 * 60, NOW // 3600 * 3600
+    edges = [minute - 1439 * 60, hour - 719 * 3600, hour, minute]
+    ends = [end - before for end in edges for before in (0.0, 0.001)]
+    records = [execution(n, finished_at=end) for n, end in enumerate((*ends, NOW + 300))]
+    async with conversation(tmp_path) as talk:
+        await talk.send(RecordExecutions(executions=records))
+        await talk.compare()
+        assert len(talk.oracle.entries) == len(records) - 1
+        ahead = RecordExecutions(executions=[execution(), execution(finished_at=NOW + 300.001)])
+        with pytest.raises(Refused) as refusal:
+            await talk.clients[0].ask("record_executions", ahead)
+        assert refusal.value.error["data"]["path"] == "$.executions[1].finished_at"
+        await talk.compare()
+
+
+async def test_a_record_that_comes_again_changes_nothing(tmp_path: Path) -> None:
+    again = execution(execution_id="e1")
+    talk = Conversation(Settings(timezone="UTC"), Clock(NOW))
+    async with talk.with_daemon(tmp_path):
+        await talk.send(RecordExecutions(executions=[again, again]))
+        await talk.send(RecordExecutions(executions=[again]))
+    async with talk.with_daemon(tmp_path):
+        talk.clock.now += 6.9 * 86_400
+        late = execution(execution_id="e1", finished_at=NOW - 40 * 86_400, cost_actual=5.0)
+        await talk.send(RecordExecutions(executions=[late]))
+        await talk.compare()
+    assert len(talk.oracle.entries) == 1
 
 
 async def test_sums_beyond_64_bits_are_exact_after_a_restart_too(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import math
 from random import Random
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,9 +12,18 @@ from buddyd.domain.anomalies import Baseline, Finding
 from tests.oracle import cost_findings
 from tests.support.workloads import examples
 
-COSTS = st.lists(
+# A few costs of any kind; or stretches at some level, with some spread.
+FEW = st.lists(
     st.sampled_from((1, 10**7, 2 * 10**7, 2 * 10**7 + 1, 10**15)) | st.integers(1, 10**9),
-    max_size=120,
+    max_size=40,
+).map(lambda costs: [float(cost) for cost in costs])
+LIVES = st.lists(
+    st.tuples(
+        st.sampled_from((1.0, 1.0, 2.5, 0.3)),
+        st.sampled_from((0.0, 0.2, 1.0)),
+        st.integers(1, 60),
+    ),
+    max_size=5,
 )
 
 
@@ -33,9 +43,33 @@ def noise(length: int, spread: float, random: Random) -> list[float]:
     return [math.exp(random.gauss(0.0, spread)) for _ in range(length)]
 
 
+FACTORS, LEAST = st.sampled_from((1.5, 2.0, 10.0)), st.sampled_from((1, 5, 20))
+
+
 @examples(60)
-@given(costs=COSTS, factor=st.sampled_from((1.5, 2.0, 10.0)), least=st.sampled_from((1, 5, 20)))
+@given(costs=FEW, factor=FACTORS, least=LEAST)
 def test_findings_are_those_of_the_formula(costs: list[float], factor: float, least: int) -> None:
+    agree(costs, factor, least)
+
+
+@examples(100)
+@given(life=LIVES, seed=st.integers(0, 2**32), least=LEAST)
+def test_findings_of_a_long_life_are_those_of_the_formula(
+    life: list[tuple[float, float, int]], seed: int, least: int
+) -> None:
+    random = Random(seed)
+    costs = [level * cost for level, spread, n in life for cost in noise(n, spread, random)]
+    agree(costs, 2.0, least)
+
+
+@pytest.mark.parametrize("executions", [29, 30])
+def test_from_thirty_executions_on_the_spread_is_known(executions: int) -> None:
+    wild = [1.0, 9.0] * 15
+    found = findings([*wild[:executions], 12.0], least=5)
+    assert (executions in found) == (executions < 30)
+
+
+def agree(costs: list[float], factor: float, least: int) -> None:
     expected = cost_findings(costs, factor, least)
     found = findings(costs, factor, least)
     assert [(n, f.kind) for n, f in found.items()] == [(e.place, e.kind) for e in expected]

@@ -331,3 +331,12 @@ def test_an_execution_that_took_no_time_leaves_no_forecast_before_or_after_a_res
     told.moves_to("UTC")
     assert forecast(told, NOW) == before
     assert before.forecast_error is None
+
+
+def test_a_tool_holds_an_agent_up_by_what_it_did_in_this_hour_and_the_23_before_it() -> None:
+    told = Told(Capacity)
+    before = {"finished_at": NOW - 23 * HOUR - 0.001, "tool_name": "before"}
+    told.records(NOW, before, {"finished_at": NOW - 23 * HOUR})
+    assert forecast(told, NOW + HOUR - 1).bottleneck_tools == ["search"]
+    told.hears(NOW + HOUR, REPORT)
+    assert forecast(told, NOW + HOUR).bottleneck_tools == []

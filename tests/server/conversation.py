@@ -32,9 +32,7 @@ class Script:
         self.asked: list[Request | Execution] = []
         self.delivers: list[Deliver] = []
 
-    async def __call__(
-        self, request: Request | Execution, deliver: Deliver, _: anyio.abc.TaskGroup
-    ) -> None:
+    async def __call__(self, request: Request | Execution, deliver: Deliver) -> None:
         self.asked.append(request)
         if self.raises is not None:
             raise self.raises
