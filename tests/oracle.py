@@ -212,7 +212,8 @@ def cost_findings(costs: Sequence[float], factor: float, least: int) -> list[Fin
         elif lasting:
             found.append(Finding(n, "rise", math.exp(m)))
         gain = max(0.02, 1 / (n + 1))
-        step = max(-3 * math.sqrt(v), min(3 * math.sqrt(v), x - m))
+        bound = 3 * max(math.sqrt(v), 0.1)
+        step = max(-bound, min(bound, x - m))
         m, v = m + gain * step, (1 - gain) * (v + gain * step**2)
     return found
 
@@ -728,11 +729,11 @@ class Oracle:
         recent = [
             e for e in self._executions(floor_to(now, MINUTE) - 9 * MINUTE) if e.agent == agent.name
         ]
-        in_system = round(seconds(sum(e.duration for e in recent)) / 600)
+        in_system = round(sum(min(seconds(e.duration), 600) for e in recent) / 600)
         waiting = agent.queue_depth if agent.reports else max(0, in_system - parallel)
         running = [(e.tool, e.started_at) for e in agent.running]
         if not agent.starts:
-            running = [("", now)] * in_system
+            running = [("", now)] * min(parallel, in_system)
         day = self._executions(floor_to(now, HOUR) - 23 * HOUR)
         tools = _by_tool(e for e in day if e.agent == agent.name)
         offline = agent.status == "OFFLINE"
@@ -926,7 +927,8 @@ def _completion(
     usual = seconds(_mean(e.duration for own in tools.values() for e in own))
     usual_of = {tool: seconds(_mean(e.duration for e in own)) for tool, own in tools.items()}
     left = [max(0.0, usual_of.get(tool, usual) - (now - since)) for tool, since in running]
-    return now + max([*left, (sum(left) + waiting * usual) / parallel])
+    done = now + max([*left, (sum(left) + waiting * usual) / parallel])
+    return min(done, 253_402_300_799.0)
 
 
 def _bottlenecks(tools: dict[str, list[ExecutionRecorded]]) -> list[str]:

@@ -85,7 +85,6 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
         self._begin()
         checkpoint = await self._store.load(self.name, self.projection.version)
         self.projection.restore(checkpoint.changes)
-        self.projection.advance(self._clock())
         self.seq = self._saved_seq = checkpoint.seq
         await self._catch_up()
 

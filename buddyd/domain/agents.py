@@ -68,11 +68,13 @@ class Roster:
     def __init__(self, settings: DomainSettings) -> None:
         self._settings = settings
         self.table: Table[Agent] = Table(Agent)
+        self._recorded_at = 0.0
 
     def fold(self, entry: JournalEntry) -> None:
         """Take in the next entry of the journal."""
+        self._recorded_at = max(self._recorded_at, entry.recorded_at)
         agent = self.table.touch(entry.agent)
-        if agent is None:
+        if agent is None or _is_forgotten(agent, entry.recorded_at):
             agent = self.table.put(entry.agent, Agent(last_heard=entry.recorded_at))
         agent.last_heard = max(agent.last_heard, entry.recorded_at)
         match entry:
@@ -83,11 +85,14 @@ class Roster:
             case AgentReported():
                 _report(agent, entry)
 
-    def forget(self, now: float) -> None:
-        """Drop the agents of which nothing was heard for a month."""
-        before = now - FORGET_AFTER_SECONDS
-        for name in [name for name, row in self.table.rows.items() if row.last_heard < before]:
-            self.table.drop(name)
+    def forget(self) -> None:
+        """Drop the agents of which nothing was heard for a month.
+
+        By the time of the journal: an entry that is still to be folded may have come earlier.
+        """
+        for name, agent in list(self.table.rows.items()):
+            if _is_forgotten(agent, self._recorded_at):
+                self.table.drop(name)
 
     def present(self, now: float) -> Iterator[tuple[str, Agent]]:
         """By name, the agents with an execution or a report in the 24-hour window, or a task."""
@@ -123,6 +128,10 @@ class Roster:
             del running[next(iter(running))]
         agent.open_tasks = running
         agent.last_started = max(agent.last_started or entry.started_at, entry.started_at)
+
+
+def _is_forgotten(agent: Agent, at: float) -> bool:
+    return agent.last_heard < at - FORGET_AFTER_SECONDS
 
 
 def _finish(agent: Agent, entry: ExecutionRecorded) -> None:
@@ -165,7 +174,7 @@ class Agents(Projection):
         """Let the windows end at `now`."""
         self._day.move(day_floor(now))
         self._today.move(midnight_minute(now, self._settings.zone))
-        self._roster.forget(now)
+        self._roster.forget()
 
     def answer(self, now: float) -> AgentsStatus:
         """How the agents are at `now`."""

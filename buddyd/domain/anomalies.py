@@ -71,7 +71,8 @@ class Baseline(Struct):
         if self.count == 0:
             self.mean = x
         gain = max(LEAST_GAIN, 1.0 / (self.count + 1))
-        bound = CLIP * math.sqrt(self.variance)
+        # A price that never varied must still be able to become another one.
+        bound = CLIP * max(math.sqrt(self.variance), LEAST_DEVIATION)
         step = max(-bound, min(bound, x - self.mean))
         if self.count:
             self.mean += gain * step

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from buddyd.domain.agents import Agent, OpenTask, Roster
 from buddyd.domain.answers import Forecast, PredictiveCapacity
+from buddyd.domain.execution import LATEST_TIME
 from buddyd.domain.forecast import Backcast, Prediction, backcast
 from buddyd.domain.journal import MICROSECONDS, ExecutionRecorded, JournalEntry, microseconds
 from buddyd.domain.load import BusySeries, Concurrency
@@ -27,6 +28,7 @@ from buddyd.domain.windows import (
 SERIES_SECONDS = 30 * 86_400
 RECENT_MINUTES = 10
 """Little's law is applied to what finished in the last ten minutes."""
+RECENT = RECENT_MINUTES * 60 * MICROSECONDS
 BOTTLENECK_HOURS = 24
 BOTTLENECK_SCORE = 0.3
 MOST_BOTTLENECKS = 3
@@ -75,13 +77,15 @@ class Capacity(Projection):
         if row is None:
             row = self._concurrency.put(entry.agent, Concurrency())
         row.add(start, end)
-        self._recent.add(minute_of(entry.finished_at), entry.agent, (1, entry.duration))
+        # Of an execution that took longer than the window, no more than that lies in it.
+        recent = min(entry.duration, RECENT)
+        self._recent.add(minute_of(entry.finished_at), entry.agent, (1, recent))
         values = (1, not entry.success, entry.duration)
         self._day.add(hour_of(entry.finished_at), join(entry.agent, entry.tool), values)
 
     def advance(self, now: float) -> None:
         """Let the windows end at `now`."""
-        self._roster.forget(now)
+        self._roster.forget()
         self._recent.move(minute_of(now) - RECENT_MINUTES + 1)
         self._day.move(hour_of(now) - BOTTLENECK_HOURS + 1)
         current = self._series.window_of(now)
@@ -183,12 +187,13 @@ class Capacity(Projection):
     def _running(self, name: str, agent: Agent, now: float) -> list[OpenTask]:
         if agent.last_started is not None:
             return list(self._roster.running(agent, now).values())
-        return [OpenTask(now, "")] * round(self._in_system(name))
+        estimate = min(self._parallel(name, agent), round(self._in_system(name)))
+        return [OpenTask(now, "")] * estimate
 
     def _in_system(self, name: str) -> float:
         """Little's law: arrival rate times mean duration is the mean number in the system."""
         _, duration = self._recent.totals.get(name, (0, 0))
-        return duration / (RECENT_MINUTES * 60 * MICROSECONDS)
+        return duration / RECENT
 
     def _tools_by_agent(self) -> dict[str, dict[str, Cell]]:
         found: dict[str, dict[str, Cell]] = {}
@@ -223,7 +228,8 @@ def _completion(
         max(0.0, _mean_duration(tools.get(task.tool), mean) - (now - task.started_at))
         for task in running
     ]
-    return now + max([*left, (sum(left) + waiting * mean) / parallel])
+    done = now + max([*left, (sum(left) + waiting * mean) / parallel])
+    return min(done, LATEST_TIME)
 
 
 def _mean_duration(cell: Cell | None, otherwise: float) -> float:

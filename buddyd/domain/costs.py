@@ -1,7 +1,13 @@
 """What the agents used, what it cost, and what keeping the records costs."""
 
 from buddyd.domain.answers import ApiUsage, Costing, StorageUsage, UsageAndCosting
-from buddyd.domain.journal import NANODOLLARS, ExecutionRecorded, JournalEntry, ratio
+from buddyd.domain.journal import (
+    LARGEST_INTEGER,
+    NANODOLLARS,
+    ExecutionRecorded,
+    JournalEntry,
+    ratio,
+)
 from buddyd.domain.projection import Projection
 from buddyd.domain.settings import DomainSettings
 from buddyd.domain.windows import (
@@ -74,7 +80,7 @@ class Costs(Projection):
             timestamp=rfc3339(now),
             api_usage=ApiUsage(
                 total_tasks_24h=count,
-                total_tokens_24h=tokens,
+                total_tokens_24h=min(tokens, LARGEST_INTEGER),
                 avg_tokens_per_task=ratio(tokens, count),
             ),
             costing=Costing(

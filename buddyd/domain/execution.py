@@ -17,8 +17,8 @@ MAX_AHEAD_SECONDS = 300.0
 
 # A bound on both sides refuses NaN and the infinities, which MessagePack lets through. These are
 # the times that an RFC 3339 string can tell: the years 1 to 9999.
-_EARLIEST = -62_135_596_800.0
-_LATEST = 253_402_300_799.0
+EARLIEST_TIME = -62_135_596_800.0
+LATEST_TIME = 253_402_300_799.0
 
 Name = Annotated[str, Meta(min_length=1, max_length=256, pattern=_PRINTABLE)]
 ErrorType = Annotated[str, Meta(min_length=1, max_length=128, pattern=_PRINTABLE)]
@@ -26,7 +26,7 @@ ExecutionId = Annotated[str, Meta(min_length=1, max_length=64)]
 Seconds = Annotated[float, Meta(ge=0.0, le=MAX_DURATION_SECONDS)]
 Dollars = Annotated[float, Meta(ge=0.0, le=MAX_COST_DOLLARS)]
 Tokens = Annotated[int, Meta(ge=0, le=MAX_TOKENS)]
-UnixTime = Annotated[float, Meta(ge=_EARLIEST, le=_LATEST)]
+UnixTime = Annotated[float, Meta(ge=EARLIEST_TIME, le=LATEST_TIME)]
 EffortLevel = Literal["LOW", "MEDIUM", "HIGH"]
 
 

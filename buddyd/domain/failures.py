@@ -13,6 +13,7 @@ from buddyd.domain.windows import (
     GRACE_MINUTES,
     Window,
     day_floor,
+    has_left,
     hour_of,
     minute_of,
     month_floor,
@@ -55,7 +56,7 @@ class Failure(Struct, array_like=True, frozen=True):
 class ToolFailures(Struct):
     """What is known about one tool beside its counts."""
 
-    last_finished: float = 0.0
+    last_finished: float
     streak: int = 0
     chart: Chart = field(default_factory=Chart)
     error_types: list[str] = field(default_factory=list)
@@ -74,6 +75,7 @@ class Failures:
         self.month = Window(GRACE_HOURS)
         self.month_errors = Window(GRACE_HOURS)
         self.tools: Table[ToolFailures] = Table(ToolFailures)
+        self._recorded_at = 0.0
 
     def fold(self, entry: ExecutionRecorded) -> None:
         """Take in the next execution."""
@@ -81,7 +83,10 @@ class Failures:
         values = (1, not entry.success)
         self.day.add(minute, entry.tool, values)
         self.month.add(hour, entry.tool, values)
-        tool = self.tools.touch(entry.tool) or self.tools.put(entry.tool, ToolFailures())
+        self._recorded_at = max(self._recorded_at, entry.recorded_at)
+        tool = self.tools.touch(entry.tool)
+        if tool is None or has_left(tool.last_finished, entry.recorded_at):
+            tool = self.tools.put(entry.tool, ToolFailures(entry.finished_at))
         tool.last_finished = max(tool.last_finished, entry.finished_at)
         tool.chart.add(failed=not entry.success)
         tool.streak = 0 if entry.success else tool.streak + 1
@@ -100,12 +105,10 @@ class Failures:
             return
         self.month.move(floor)
         self.month_errors.move(floor)
-        for name in [
-            name
-            for name, tool in self.tools.rows.items()
-            if hour_of(tool.last_finished) < floor - GRACE_HOURS
-        ]:
-            self.tools.drop(name)
+        # By the time of the journal, as in `Tools`.
+        for name, tool in list(self.tools.rows.items()):
+            if has_left(tool.last_finished, self._recorded_at):
+                self.tools.drop(name)
 
     def patterns(self, now: float) -> dict[str, FailurePattern]:
         """By name, every tool with a failure in the 24-hour window."""

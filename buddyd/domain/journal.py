@@ -15,6 +15,10 @@ NANODOLLARS = 1_000_000_000
 MICROSECONDS = 1_000_000
 
 
+LARGEST_INTEGER = 2**63 - 1
+"""What both encodings and SQLite can hold; a larger sum is told as this."""
+
+
 class Entry(Struct, frozen=True, kw_only=True, gc=False):
     """One thing that was committed. `agent` is the name it is counted under."""
 

@@ -44,7 +44,7 @@ class Pipeline(Projection):
     def advance(self, now: float) -> None:
         """Let the windows end at `now`."""
         self._day.move(day_floor(now))
-        self._roster.forget(now)
+        self._roster.forget()
         self._hours.drop_before(self.first_hour(now) - GRACE_HOURS)
 
     def first_hour(self, now: float) -> int:

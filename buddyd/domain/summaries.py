@@ -5,7 +5,13 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from buddyd.domain.answers import HourCount, HourlySummary
-from buddyd.domain.journal import MICROSECONDS, NANODOLLARS, ExecutionRecorded, ratio
+from buddyd.domain.journal import (
+    LARGEST_INTEGER,
+    MICROSECONDS,
+    NANODOLLARS,
+    ExecutionRecorded,
+    ratio,
+)
 from buddyd.domain.windows import HOUR, Buckets, Cell, hour_of, rfc3339
 
 # Executions, successes, microseconds, billionths of a dollar, tokens.
@@ -34,7 +40,7 @@ class Hour(Struct, frozen=True):
             successful_tasks=self.successes,
             failed_tasks=self.executions - self.successes,
             total_cost=self.cost / NANODOLLARS,
-            total_tokens=self.tokens,
+            total_tokens=min(self.tokens, LARGEST_INTEGER),
             avg_task_duration=ratio(self.duration, self.executions * MICROSECONDS),
             avg_cost_per_task=ratio(self.cost, self.executions * NANODOLLARS),
             tool_execution_counts=self.by_tool,

@@ -15,7 +15,14 @@ from buddyd.domain.journal import (
 from buddyd.domain.projection import Projection, Table
 from buddyd.domain.settings import DomainSettings
 from buddyd.domain.trend import Chart
-from buddyd.domain.windows import GRACE_HOURS, Window, hour_of, month_floor, rfc3339
+from buddyd.domain.windows import (
+    GRACE_HOURS,
+    Window,
+    has_left,
+    hour_of,
+    month_floor,
+    rfc3339,
+)
 
 
 class Tool(Struct):
@@ -35,6 +42,7 @@ class Tools(Projection):
         self._month = Window(GRACE_HOURS)
         self._tools: Table[Tool] = Table(Tool)
         self._stale: set[str] = set()
+        self._recorded_at = 0.0
         self.parts = {"month": self._month, "tools": self._tools}
 
     def fold(self, entry: JournalEntry) -> None:
@@ -43,8 +51,9 @@ class Tools(Projection):
             return
         values = (1, entry.success, entry.duration, entry.cost, entry.tokens)
         self._month.add(hour_of(entry.finished_at), entry.tool, values)
+        self._recorded_at = max(self._recorded_at, entry.recorded_at)
         tool = self._tools.touch(entry.tool)
-        if tool is None:
+        if tool is None or has_left(tool.last_finished, entry.recorded_at):
             tool = self._tools.put(entry.tool, Tool(entry.finished_at))
         tool.last_finished = max(tool.last_finished, entry.finished_at)
         tool.chart.add(failed=not entry.success)
@@ -57,13 +66,11 @@ class Tools(Projection):
             return
         self._month.move(floor)
         self._stale.update(self._tools.rows)
-        # What is within the grace may come back when the clock is put back.
-        for name in [
-            name
-            for name, tool in self._tools.rows.items()
-            if hour_of(tool.last_finished) < floor - GRACE_HOURS
-        ]:
-            self._tools.drop(name)
+        # By the time of the journal and not by `now`: an entry that is still to be folded may
+        # have come when the tool had not left yet.
+        for name, tool in list(self._tools.rows.items()):
+            if has_left(tool.last_finished, self._recorded_at):
+                self._tools.drop(name)
 
     def answer(self, now: float) -> SystemLearning:
         """What is known at `now`."""

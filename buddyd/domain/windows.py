@@ -40,6 +40,11 @@ def month_floor(now: float) -> int:
     return hour_of(now) - MONTH_HOURS + 1
 
 
+def has_left(last: float, at: float) -> bool:
+    """Whether what was last at `last` had left the 30-day window, and its grace, at `at`."""
+    return hour_of(last) < month_floor(at) - GRACE_HOURS
+
+
 def midnight_minute(now: float, zone: tzinfo) -> int:
     """The minute in which today began in `zone`."""
     today = datetime.fromtimestamp(now, zone).replace(

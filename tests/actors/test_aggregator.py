@@ -111,6 +111,37 @@ async def test_two_that_ask_for_a_cleanup_at_once_share_it(path: Path) -> None:
     assert answers[0].tier1_deleted == 5
 
 
+class Endless(Retention):
+    """A round that stays in its last phase until it is told to end."""
+
+    in_last_phase = anyio.Event()
+    may_end = anyio.Event()
+
+    async def vacuum_step(self) -> int:
+        Endless.in_last_phase.set()
+        return await super().vacuum_step() if Endless.may_end.is_set() else 1
+
+
+async def test_who_asks_late_in_a_round_gets_what_became_old_meanwhile(path: Path) -> None:
+    Endless.may_end.set()
+    async with at_work(path, new_retention=Endless) as house:
+        await old_records(house, 5)
+        Endless.in_last_phase, Endless.may_end = anyio.Event(), anyio.Event()
+        aggregator = house.actors["aggregator"]
+        assert isinstance(aggregator, AggregatorActor)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(house.query, "aggregator", CleanupOldData())
+            await Endless.in_last_phase.wait()
+            await house.record(execution("late", finished_at=house.now - 2 * DAY))
+            await house.put_away()
+            tasks.start_soon(house.query, "aggregator", CleanupOldData())
+            await until(
+                lambda: aggregator._round is not None and len(aggregator._round.waiting) > 1
+            )
+            Endless.may_end.set()
+        assert await rows(house.database, COUNT) == [0]
+
+
 class Faulty(Retention):
     """Fails at the last step, once, in the way that it is told."""
 

@@ -340,3 +340,57 @@ def test_a_tool_holds_an_agent_up_by_what_it_did_in_this_hour_and_the_23_before_
     assert forecast(told, NOW + HOUR - 1).bottleneck_tools == ["search"]
     told.hears(NOW + HOUR, REPORT)
     assert forecast(told, NOW + HOUR).bottleneck_tools == []
+
+
+def test_a_queue_that_will_never_end_spoils_no_answer() -> None:
+    told = Told(Capacity)
+    told.records(NOW, {"duration_seconds": 300.0})
+    told.hears(NOW, ReportAgent(agent_id="scout", queue_depth=10**9))
+    assert forecast(told, NOW).predicted_completion_time == "9999-12-31T23:59:59Z"
+
+
+def test_one_long_execution_is_one_in_the_system() -> None:
+    told = Told(Capacity)
+    told.records(NOW, {"duration_seconds": 7200.0})
+    assert forecast(told, NOW).current_queue_depth == 0
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_tool_that_was_away_for_a_month_starts_anew_whether_anybody_asked_or_not(
+    asked: bool,
+) -> None:
+    told = Told(Risks)
+    told.records(NOW, {"success": False}, {"success": False})
+    later = NOW + 31 * DAY
+    if asked:
+        told.projection.answer(later)
+    told.records(later, {"success": False, "finished_at": later})
+    assert pattern(told, later).consecutive_failures == 1
+
+
+def test_what_is_folded_late_finds_the_tool_as_it_was() -> None:
+    told = Told(Risks)
+    failed = {"success": False, "finished_at": NOW - 29.9 * DAY}
+    told.records(NOW, failed, failed)
+    told.moves_to("UTC")
+    # By now the tool has left the window; when it failed again, half an hour on, it had not.
+    told.projection.advance(NOW + 5 * HOUR)
+    told.records(NOW + 0.5 * HOUR, {"success": False, "finished_at": NOW + 0.5 * HOUR})
+    assert pattern(told, NOW + 5 * HOUR).consecutive_failures == 3
+
+
+def test_a_price_that_never_varied_can_become_another_one() -> None:
+    told = Told(Risks)
+    told.records(NOW, *[{"cost_actual": 0.01}] * 5000)
+    told.records(NOW, *[{"cost_actual": 0.03}] * 1000)
+    assert told.projection.answer(NOW).total_cost_anomalies < 50
+
+
+def test_more_tokens_than_an_integer_holds_are_told_as_the_largest_one() -> None:
+    told = Told(Costs)
+    told.records(NOW, *[{"tokens_used": 10**12}] * 3)
+    for total in told.projection._by_tool.totals.values():
+        total[3] = 10**20
+    usage = told.projection.answer(NOW, 0).api_usage
+    assert usage.total_tokens_24h == 2**63 - 1
+    msgspec.msgpack.encode(usage)
