@@ -22,12 +22,11 @@ import msgspec
 from msgspec import Meta, Struct
 
 from buddyd.errors import ConfigurationError
+from buddyd.paths import config_file
 
 if TYPE_CHECKING:
     from msgspec import inspect
 
-_FILE = "buddyd/buddyd.toml"
-_SYSTEM_FOLDER = Path("/etc")
 _LOCALTIME = Path("/etc/localtime")
 _LARGEST_ID = 2**32 - 2
 _MONTH_SECONDS = 2_592_000
@@ -177,7 +176,7 @@ def load(path: Path | None = None, env: Mapping[str, str] = os.environ) -> Loade
 
     Raises ConfigurationError for whatever would make the daemon run otherwise than was meant.
     """
-    file = path or _find(env)
+    file = path or config_file(env)
     if file is None:
         return Loaded(Settings(), None)
     try:
@@ -186,13 +185,6 @@ def load(path: Path | None = None, env: Mapping[str, str] = os.environ) -> Loade
     except ConfigurationError as error:
         raise ConfigurationError(f"{file}: {error}") from error
     return Loaded(settings, file)
-
-
-def _find(env: Mapping[str, str]) -> Path | None:
-    """The user's file, else the host's; one that may not be seen counts as missing."""
-    folder = Path(env.get("XDG_CONFIG_HOME") or _home(env) / ".config")
-    candidates = (folder / _FILE, _SYSTEM_FOLDER / _FILE)
-    return next((file for file in candidates if os.access(file, os.F_OK)), None)
 
 
 def _home(env: Mapping[str, str]) -> Path:

@@ -36,6 +36,13 @@ def find_socket(explicit: str | None = None, env: Mapping[str, str] = os.environ
     return socket_path(decided, None if decided else _configured(env), env)
 
 
+def config_file(env: Mapping[str, str] = os.environ) -> Path | None:
+    """The user's configuration, else the host's; one that may not be seen counts as missing."""
+    home = Path(env.get("XDG_CONFIG_HOME") or Path(env.get("HOME") or "/", ".config"))
+    files = (home / "buddyd/buddyd.toml", Path("/etc/buddyd/buddyd.toml"))
+    return next((file for file in files if os.access(file, os.F_OK)), None)
+
+
 def make_folder(socket: Path) -> None:
     """Create the folder of the daemon's socket where it is missing, for the own user alone.
 
@@ -87,12 +94,8 @@ def _refuse_unsafe(folder: Path) -> None:
 
 def _configured(env: Mapping[str, str]) -> str | None:
     """The configuration file's `socket`."""
-    home = Path(env.get("XDG_CONFIG_HOME") or Path(env.get("HOME") or "/", ".config"))
-    for folder in (home, Path("/etc")):
-        file = folder / "buddyd/buddyd.toml"
-        if os.access(file, os.F_OK):
-            return _socket_key(file)
-    return None
+    file = config_file(env)
+    return _socket_key(file) if file else None
 
 
 def _socket_key(file: Path) -> str | None:

@@ -24,7 +24,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     # The words that all share.
     "buddyd.errors": frozenset(),
     "buddyd.paths": frozenset({"buddyd.errors", "buddyd.config"}),
-    "buddyd.config": frozenset({"buddyd.errors"}),
+    "buddyd.config": frozenset({"buddyd.errors", "buddyd.paths"}),
     "buddyd.log": frozenset({"buddyd.errors", "buddyd.config"}),
     "buddyd.systemd": frozenset({"buddyd.errors"}),
     # Pure: the arithmetic, and the wire.
