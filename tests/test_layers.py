@@ -23,7 +23,7 @@ EVERYTHING = frozenset({"buddyd"})
 MAY_IMPORT: dict[str, frozenset[str]] = {
     # The words that all share.
     "buddyd.errors": frozenset(),
-    "buddyd.paths": frozenset({"buddyd.errors", "buddyd.config"}),
+    "buddyd.paths": frozenset({"buddyd.errors"}),
     "buddyd.config": frozenset({"buddyd.errors", "buddyd.paths"}),
     "buddyd.log": frozenset({"buddyd.errors", "buddyd.config"}),
     "buddyd.systemd": frozenset({"buddyd.errors"}),
