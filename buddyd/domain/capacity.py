@@ -4,7 +4,7 @@ An agent's utilisation is its busy time in a window over the window's length. It
 the forecast of the next window leaves free of all that it can run at once.
 """
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from buddyd.domain.agents import Agent, OpenTask, Roster
 from buddyd.domain.answers import Forecast, PredictiveCapacity
@@ -12,7 +12,7 @@ from buddyd.domain.execution import LATEST_TIME
 from buddyd.domain.forecast import Backcast, Prediction, backcast
 from buddyd.domain.journal import MICROSECONDS, ExecutionRecorded, JournalEntry, microseconds
 from buddyd.domain.load import BusySeries, Concurrency
-from buddyd.domain.names import join, split
+from buddyd.domain.names import admit, join, split
 from buddyd.domain.projection import Projection, Table
 from buddyd.domain.settings import DomainSettings
 from buddyd.domain.windows import (
@@ -32,6 +32,16 @@ RECENT = RECENT_MINUTES * 60 * MICROSECONDS
 BOTTLENECK_HOURS = 24
 BOTTLENECK_SCORE = 0.3
 MOST_BOTTLENECKS = 3
+MOST_TOOLS = 50
+"""Tools of one agent that are told apart; further ones count as `~other`."""
+
+
+class Load(Struct):
+    """What is known of an agent's work beside its sums."""
+
+    concurrency: Concurrency = field(default_factory=Concurrency)
+    tools: list[str] = field(default_factory=list)
+    """Those that are told apart."""
 
 
 class _Known(Struct, frozen=True):
@@ -50,7 +60,7 @@ class Capacity(Projection):
         self._settings = settings
         self._roster = Roster(settings)
         self._series = BusySeries(settings.capacity_window_seconds)
-        self._concurrency: Table[Concurrency] = Table(Concurrency)
+        self._loads: Table[Load] = Table(Load)
         # Executions, microseconds.
         self._recent = Window(GRACE_MINUTES)
         # Executions, failures, microseconds by agent and tool.
@@ -60,7 +70,7 @@ class Capacity(Projection):
             "roster": self._roster.table,
             # A series of another width has another name: it starts anew.
             f"series_{settings.capacity_window_seconds}": self._series,
-            "concurrency": self._concurrency,
+            "loads": self._loads,
             "recent": self._recent,
             "day": self._day,
         }
@@ -73,15 +83,14 @@ class Capacity(Projection):
         end = microseconds(entry.finished_at)
         start = end - entry.duration
         self._series.add(entry.agent, start, end)
-        row = self._concurrency.touch(entry.agent)
-        if row is None:
-            row = self._concurrency.put(entry.agent, Concurrency())
-        row.add(start, end)
+        row = self._loads.touch(entry.agent) or self._loads.put(entry.agent, Load())
+        row.concurrency.add(start, end)
         # Of an execution that took longer than the window, no more than that lies in it.
         recent = min(entry.duration, RECENT)
         self._recent.add(minute_of(entry.finished_at), entry.agent, (1, recent))
+        tool = admit(row.tools, entry.tool, MOST_TOOLS)
         values = (1, not entry.success, entry.duration)
-        self._day.add(hour_of(entry.finished_at), join(entry.agent, entry.tool), values)
+        self._day.add(hour_of(entry.finished_at), join(entry.agent, tool), values)
 
     def advance(self, now: float) -> None:
         """Let the windows end at `now`."""
@@ -93,8 +102,8 @@ class Capacity(Projection):
         self._series.move(current - length, current)
         for agent in [agent for agent in self._known if agent not in self._series.rows]:
             del self._known[agent]
-        for agent in [name for name in self._concurrency.rows if name not in self._series.rows]:
-            self._concurrency.drop(agent)
+        for agent in [name for name in self._loads.rows if name not in self._series.rows]:
+            self._loads.drop(agent)
 
     def answer(self, now: float) -> PredictiveCapacity:
         """The forecasts at `now`."""
@@ -151,8 +160,8 @@ class Capacity(Projection):
         """How many tasks it can run at once: as it reported, or as was seen."""
         if agent.concurrency is not None:
             return agent.concurrency
-        row = self._concurrency.get(name)
-        return 1 if row is None else row.most
+        row = self._loads.get(name)
+        return 1 if row is None else row.concurrency.most
 
     def _backcast(self, name: str, parallel: int, current: int) -> Backcast | None:
         if not self._is_known(name, parallel, current):

@@ -4,7 +4,7 @@ from msgspec import Struct, field
 
 from buddyd.domain.answers import FailurePattern, Pattern, RecentFailure
 from buddyd.domain.journal import MICROSECONDS, ExecutionRecorded, ratio
-from buddyd.domain.names import OTHER, join, split
+from buddyd.domain.names import admit, join, split
 from buddyd.domain.projection import Table
 from buddyd.domain.settings import DomainSettings
 from buddyd.domain.trend import Chart
@@ -29,6 +29,8 @@ MOST_ERROR_TYPES = 50
 """Further classes of one tool are counted as `~other`."""
 MOST_TASKS = 10_000
 MOST_FAILED_TOOLS = 8
+MOST_ATTEMPTS = 32
+"""What is told apart on one task; further tools and tries are passed over."""
 UNKNOWN = "unknown"
 
 
@@ -91,7 +93,8 @@ class Failures:
         tool.chart.add(failed=not entry.success)
         tool.streak = 0 if entry.success else tool.streak + 1
         if not entry.success:
-            error = join(entry.tool, _admitted_class(tool, entry.error_type or UNKNOWN))
+            kind = admit(tool.error_types, entry.error_type or UNKNOWN, MOST_ERROR_TYPES)
+            error = join(entry.tool, kind)
             self.day_errors.add(minute, error, (1,))
             self.month_errors.add(hour, error, (1,))
             _remember(tool, entry)
@@ -161,15 +164,6 @@ def error_types(errors: Window) -> dict[str, dict[str, int]]:
         tool, error = split(key)
         found.setdefault(tool, {})[error] = count
     return found
-
-
-def _admitted_class(tool: ToolFailures, error_type: str) -> str:
-    if error_type in tool.error_types:
-        return error_type
-    if len(tool.error_types) >= MOST_ERROR_TYPES:
-        return OTHER
-    tool.error_types.append(error_type)
-    return error_type
 
 
 def _remember(tool: ToolFailures, entry: ExecutionRecorded) -> None:
@@ -248,6 +242,8 @@ class Fallbacks:
     def _attempt(self, task: TroubledTask, pair: str, entry: ExecutionRecorded) -> None:
         attempt = task.attempts.get(pair)
         if attempt is None:
+            if len(task.attempts) >= MOST_ATTEMPTS:
+                return
             hour = hour_of(entry.finished_at)
             task.attempts[pair] = Attempt(hour, entry.success)
             self.month.add(hour, pair, (1, entry.success))

@@ -61,6 +61,16 @@ class NameDraft:
         return name
 
 
+def admit(known: list[str], name: str, most: int) -> str:
+    """The name to count under where only the first `most` are told apart; adds to `known`."""
+    if name in known:
+        return name
+    if len(known) >= most:
+        return OTHER
+    known.append(name)
+    return name
+
+
 def join(first: str, second: str) -> str:
     """Two names as one key; a control character, which no name holds, stands between them."""
     return f"{first}{_SEPARATOR}{second}"

@@ -394,3 +394,16 @@ def test_more_tokens_than_an_integer_holds_are_told_as_the_largest_one() -> None
     usage = told.projection.answer(NOW, 0).api_usage
     assert usage.total_tokens_24h == 2**63 - 1
     msgspec.msgpack.encode(usage)
+
+
+def test_what_one_agent_or_one_task_can_make_the_daemon_remember_is_bounded() -> None:
+    told, risks = Told(Capacity), Told(Risks)
+    records = [{"tool_name": f"tool-{n}", "success": n > 0} for n in range(200)]
+    for projection in told, risks:
+        projection.records(NOW, *records)
+    assert len(told.projection._day.totals) == 51
+    assert len(risks.projection._fallbacks.month.totals) == 32
+    pattern_of_many = Told(Risks)
+    pattern_of_many.records(NOW, *[FAILED | {"error_type": f"kind-{n}"} for n in range(200)])
+    assert len(pattern(pattern_of_many, NOW).error_types) == 51
+    assert pattern(pattern_of_many, NOW).error_types["~other"] == 150
