@@ -18,8 +18,9 @@ from buddyd.domain.windows import rfc3339
 from buddyd.protocol.messages import PROTOCOL
 from buddyd.runtime.supervisor import Child, Supervisor
 from buddyd.server.session import Traffic
-from buddyd.storage.database import Database, schema_version
+from buddyd.storage.database import Database
 from buddyd.storage.journal import Journal
+from buddyd.storage.schema import schema_version
 
 log = structlog.get_logger()
 

@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 import anyio
 import anyio.lowlevel
+import msgspec
 import structlog
 from msgspec import Struct
 
@@ -84,8 +85,11 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
         """Take up the last checkpoint, and fold what came after."""
         self._begin()
         checkpoint = await self._store.load(self.name, self.projection.version)
-        self.projection.restore(checkpoint.changes)
-        self.seq = self._saved_seq = checkpoint.seq
+        try:
+            self.projection.restore(checkpoint.changes)
+            self.seq = self._saved_seq = checkpoint.seq
+        except msgspec.MsgspecError as error:
+            await self._discard(error)
         await self._catch_up()
 
     async def turn(self, envelopes: list[Envelope[ProjectionMessage]]) -> float | None:
@@ -153,6 +157,12 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
         self._dirty_since = math.inf
         self._not_before = 0.0
 
+    async def _discard(self, error: Exception) -> None:
+        """Begin anew with the journal where a damaged state cannot be read."""
+        log.error("a damaged state is discarded", actor=self.name, reason=str(error))
+        await self._store.discard(self.name)
+        self._begin()
+
     async def _take(self, entries: Sequence[JournalEntry]) -> None:
         if entries[0].seq > self.seq + 1:
             await self._catch_up_if_possible()
@@ -185,6 +195,7 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
             for entry in entries[begin : begin + FOLDS_AT_ONCE]:
                 self.projection.fold(entry)
                 self.seq = entry.seq
+            self.progressed()
             if begin:
                 await anyio.lowlevel.checkpoint()
         if entries:

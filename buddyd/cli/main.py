@@ -31,7 +31,7 @@ _VERBS = {
         "ping",
     ],
     "Recording": ["exec", "record", "import", "export"],
-    "Administration": ["aggregate", "cleanup", "backup"],
+    "Administration": ["aggregate", "cleanup", "backup", "check"],
 }
 """Every verb. Its command is `command` in the module of its name, loaded when it is used."""
 

@@ -27,6 +27,9 @@ def _write(database: Path, target: Path) -> int:
         raise InvalidParams("Expected a path without a NUL character", "$.path")
     if os.path.lexists(target):
         raise InvalidParams(f"{target} exists already; a backup overwrites nothing", "$.path")
+    if _is_beside(database, target):
+        reason = f"{target} is a name that SQLite uses for the live database"
+        raise InvalidParams(reason, "$.path")
     partial = target.with_name(f".{target.name}.{uuid4().hex}.partial")
     try:
         # Made with narrow rights before SQLite opens it, which keeps them.
@@ -46,6 +49,12 @@ def _write(database: Path, target: Path) -> int:
         raise StorageRefused(f"The backup to {target} failed: {error}.", 60.0) from error
     finally:
         partial.unlink()
+
+
+def _is_beside(database: Path, target: Path) -> bool:
+    """Whether SQLite would take `target` for a part of the live database, and remove it."""
+    names = {f"{database.name}{suffix}" for suffix in ("-journal", "-wal", "-shm")}
+    return target.name in names and target.parent.resolve() == database.parent.resolve()
 
 
 def _copy(database: Path, copy: Path) -> None:

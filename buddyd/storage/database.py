@@ -4,12 +4,10 @@ No file descriptor of the database may be opened and closed by anything but SQLi
 open here: closing it would drop the process's locks on it.
 """
 
-import fcntl
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from importlib import resources
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Literal, TypeVar
 from urllib.parse import quote
@@ -19,7 +17,11 @@ import anyio
 import anyio.to_thread
 import structlog
 
-from buddyd.errors import AlreadyRunning, StorageBroken, StorageRefused
+from buddyd.errors import StorageBroken, StorageRefused
+from buddyd.storage import recovery
+from buddyd.storage.log_size import LogKeeper
+from buddyd.storage.ownership import Ownership, Past, sole_owner
+from buddyd.storage.schema import APPLICATION_ID, migrate, schema_version
 
 log = structlog.get_logger()
 
@@ -27,12 +29,13 @@ T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
 Durability = Literal["full", "normal"]
 
-APPLICATION_ID = 0x62756464  # "budd"
 READERS = 2
 WAL_LIMIT_BYTES = 64 * 1024 * 1024
-BUSY_MILLISECONDS = 5000
+BUSY_MILLISECONDS = 2000
 """How long a lock that another program holds on the database is waited for."""
 CLOSE_LIMIT_SECONDS = 20.0
+NEEDED_BYTES = 64 * 1024
+"""What SQLite needs to open a database that has a write-ahead log."""
 
 _REFUSED = {
     sqlite3.SQLITE_FULL: ("The disk is full, or the database may not grow.", 5.0),
@@ -55,12 +58,21 @@ class Database:
     """An open database. One connection writes; the others only read."""
 
     def __init__(
-        self, path: Path, writer: aiosqlite.Connection, readers: list[aiosqlite.Connection]
+        self,
+        path: Path,
+        writer: aiosqlite.Connection,
+        readers: list[aiosqlite.Connection],
+        ownership: Ownership,
     ) -> None:
         self.path = path
         self._writer = writer
         self._readers = readers
         self._next_reader = 0
+        self._ownership = ownership
+        self._log_keeper = LogKeeper(path, WAL_LIMIT_BYTES)
+        self._file = _identity(path)
+        self._log_file: tuple[int, int] | None = None
+        self._broken = False
 
     async def write(self, work: Work[T]) -> T:
         """Do `work` in one transaction, in the writer's thread; it is committed on return.
@@ -68,17 +80,23 @@ class Database:
         It goes on to its end even where the caller is cancelled. Raises StorageRefused where
         nothing was written for now, StorageBroken where the database cannot be relied on.
         """
-        return await _run(self._writer, lambda connection: _transaction(connection, work))
+
+        def transaction(connection: sqlite3.Connection) -> T:
+            result = _transaction(connection, work)
+            self._look_at_files(connection)
+            return result
+
+        return await self._run(self._writer, transaction)
 
     async def maintain(self, work: Work[T]) -> T:
         """Do `work` on the writing connection outside of a transaction."""
-        return await _run(self._writer, work)
+        return await self._run(self._writer, work)
 
     async def read(self, work: Work[T]) -> T:
         """Do `work` on a reading connection, which sees everything that was committed before."""
         reader = self._readers[self._next_reader]
         self._next_reader = (self._next_reader + 1) % len(self._readers)
-        return await _run(reader, work)
+        return await self._run(reader, work)
 
     def size_on_disk(self) -> int:
         """What the database and its write-ahead log take, in bytes."""
@@ -91,6 +109,29 @@ class Database:
             for reader in self._readers:
                 await reader.close()
             await self._writer.close()
+            if not self._broken:
+                self._ownership.note(Past.CLEAN)
+
+    async def _run(self, connection: aiosqlite.Connection, work: Work[T]) -> T:
+        try:
+            return await _run(connection, work)
+        except StorageBroken as error:
+            self._broken = True
+            if error.__cause__ is not None:
+                self._ownership.note(Past.DAMAGED)
+            raise
+
+    def _look_at_files(self, connection: sqlite3.Connection) -> None:
+        """After a commit: see that it can be found again, and that the log stays short."""
+        log_file = _identity(Path(f"{self.path}-wal"))
+        if self._log_file is None:
+            self._log_file = log_file
+        if _identity(self.path) != self._file or log_file != self._log_file:
+            raise StorageBroken(
+                f"The database {self.path} was deleted or replaced while it was in use; "
+                "what is written now would be lost."
+            )
+        self._log_keeper.keep(connection)
 
 
 @asynccontextmanager
@@ -99,13 +140,18 @@ async def open_database(path: Path, durability: Durability = "full") -> AsyncIte
 
     Raises AlreadyRunning where another daemon has it, StorageBroken where it cannot be used.
     """
-    with _sole_owner(path):
+    with sole_owner(path) as ownership:
+        try:
+            await anyio.to_thread.run_sync(recovery.make_sound, path, ownership)
+        except (sqlite3.Error, OSError) as error:
+            raise _opening_error(path, error) from error
         connections: list[aiosqlite.Connection] = []
         try:
             connections.append(await _connect(path, lambda: _open_writer(path, durability)))
             for _ in range(READERS):
                 connections.append(await _connect(path, lambda: _open_reader(path)))  # noqa: PERF401
-            database = Database(path, connections[0], connections[1:])
+            ownership.note(Past.OPEN)
+            database = Database(path, connections[0], connections[1:], ownership)
             connections = []
         finally:
             for connection in connections:
@@ -156,7 +202,9 @@ def _transaction(connection: sqlite3.Connection, work: Work[T]) -> T:
 
 def _translated(error: sqlite3.Error) -> Exception:
     """The error that a caller decides by; one that is a fault of this program stays as it is."""
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    extended = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    # A full disk, met while the index of the write-ahead log grows.
+    code = sqlite3.SQLITE_FULL if extended == sqlite3.SQLITE_IOERR_SHMSIZE else extended & 0xFF
     if code in _REFUSED:
         reason, retry_after = _REFUSED[code]
         return StorageRefused(reason, retry_after)
@@ -167,27 +215,29 @@ def _translated(error: sqlite3.Error) -> Exception:
 
 
 def _opening_error(path: Path, error: Exception) -> StorageBroken:
-    return StorageBroken(f"The database {path} cannot be opened: {error}.")
+    return StorageBroken(f"The database {path} cannot be opened: {error}{_circumstance(path)}.")
 
 
-@contextmanager
-def _sole_owner(path: Path) -> Iterator[None]:
-    """Hold the lock that says that this daemon has the database; it is a file of its own."""
+def _circumstance(path: Path) -> str:
+    """What SQLite does not say: its errors of a full disk have many names."""
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise _opening_error(path, error) from error
+        place = os.statvfs(path.parent)
+    except OSError:
+        return ""
+    if place.f_flag & os.ST_RDONLY:
+        return "; the file system is read-only"
+    if place.f_bavail * place.f_frsize < NEEDED_BYTES:
+        return "; the disk is full"
+    return ""
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file it is that the path leads to; a look at it opens nothing."""
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        message = f"Another buddyd has the database {path} open."
-        raise AlreadyRunning(message) from None
-    try:
-        yield
-    finally:
-        os.close(lock)
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _open_writer(path: Path, durability: Durability) -> sqlite3.Connection:
@@ -201,6 +251,8 @@ def _open_writer(path: Path, durability: Durability) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {durability.upper()}")
         connection.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT_BYTES}")
+        # A checkpoint of SQLite's own accord would keep to itself that a sync failed.
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
         connection.execute("PRAGMA temp_store = MEMORY")
         migrate(connection)
     except BaseException:
@@ -239,28 +291,3 @@ def _refuse_foreign(path: Path) -> None:
             f"The database {path} is from a newer buddyd (schema {version}, this one knows "
             f"{schema_version()}); it was not touched."
         )
-
-
-def migrations() -> list[tuple[int, str]]:
-    """Every step of the schema by its number, in order: files named NNNN_name.sql."""
-    folder = resources.files("buddyd.storage") / "migrations"
-    files = sorted((file.name, file) for file in folder.iterdir() if file.name.endswith(".sql"))
-    return [(int(name.partition("_")[0]), file.read_text("utf-8")) for name, file in files]
-
-
-def schema_version() -> int:
-    """The newest schema that this program knows."""
-    return migrations()[-1][0]
-
-
-def migrate(connection: sqlite3.Connection) -> None:
-    """Bring the schema up to date, each step in a transaction of its own."""
-    present = connection.execute("PRAGMA user_version").fetchone()[0]
-    for number, sql in migrations():
-        if number <= present:
-            continue
-        connection.executescript(
-            f"BEGIN IMMEDIATE; {sql}; PRAGMA application_id = {APPLICATION_ID}; "
-            f"PRAGMA user_version = {number}; COMMIT;"
-        )
-        log.info("schema migrated", to_version=number)

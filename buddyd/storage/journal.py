@@ -1,7 +1,6 @@
 """The journal in the database: appending to it, and reading it from any point on."""
 
 import sqlite3
-import uuid
 from collections.abc import Iterable, Sequence
 
 from msgspec import UNSET, Struct
@@ -20,6 +19,7 @@ from buddyd.domain.names import OTHER, NameBook, NameDraft
 from buddyd.domain.windows import hour_of, month_floor
 from buddyd.protocol.messages import RecordExecutions, ReportAgent, StartExecution
 from buddyd.storage.database import Database
+from buddyd.storage.ids import id_key
 
 DAY = 86_400
 
@@ -207,7 +207,7 @@ class _Batch:
             finished_at = received_at if at is UNSET else at
             given = execution.execution_id
             execution_id = new_execution_id() if given is UNSET else given
-            key = _id_key(execution_id)
+            key = id_key(execution_id)
             if hour_of(finished_at) < self._first_hour:
                 known = connection.execute(HAS_ID, (key,)).fetchone()
                 duplicates += known is not None
@@ -294,18 +294,6 @@ class _Batch:
 
     def _counted(self, kind: str, name: str) -> str:
         return self._drafts[kind].counted(name, self.seq, int(self._now // DAY))
-
-
-def _id_key(execution_id: str) -> str | bytes:
-    """An id as it is kept: 16 bytes for a UUID in its usual form, which half its size."""
-    if len(execution_id) == 36:  # noqa: PLR2004 - the length of a UUID
-        try:
-            value = uuid.UUID(execution_id)
-        except ValueError:
-            return execution_id
-        if str(value) == execution_id:
-            return value.bytes
-    return execution_id
 
 
 def _read(connection: sqlite3.Connection, after: int, limit: int) -> list[JournalEntry]:

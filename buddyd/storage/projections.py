@@ -28,6 +28,8 @@ DELETE_STATE = "DELETE FROM projection_states WHERE projection = ? AND part = ? 
 
 DELETE_STATES = "DELETE FROM projection_states WHERE projection = ?"
 
+DELETE_CHECKPOINT = "DELETE FROM projection_checkpoints WHERE projection = ?"
+
 Extra = Callable[[sqlite3.Connection], None]
 """What a projection writes elsewhere, in the same transaction."""
 
@@ -58,6 +60,15 @@ class ProjectionStore:
             _save(connection, projection, version, checkpoint)
             if extra is not None:
                 extra(connection)
+
+        await self._database.write(work)
+
+    async def discard(self, projection: str) -> None:
+        """Forget what was put away of a projection."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute(DELETE_STATES, (projection,))
+            connection.execute(DELETE_CHECKPOINT, (projection,))
 
         await self._database.write(work)
 

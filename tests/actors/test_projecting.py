@@ -1,5 +1,6 @@
 """Projection actors: whatever a mailbox loses and whenever they crash, the answers are right."""
 
+import sqlite3
 from pathlib import Path
 
 import anyio
@@ -257,3 +258,18 @@ async def test_capacity_works_forecasts_out_ahead_and_still_answers(path: Path) 
         answer = await house.query("capacity", GetPredictiveCapacity())
         assert len(answer.forecasts) == 10
         assert house.child("capacity").restarts == 0
+
+
+@pytest.mark.parametrize(
+    "state", [b"", b"\0\0\0\0", b"\x81\xa1a\x01"], ids=["empty", "zeros", "odd"]
+)
+async def test_a_damaged_state_is_rebuilt_from_the_journal(path: Path, state: bytes) -> None:
+    async with at_work(path) as house:
+        await house.record(execution("a"), execution("b"))
+    with sqlite3.connect(path) as database:
+        database.execute("UPDATE projection_states SET state = ?", (state,))
+    database.close()
+    for _ in range(2):
+        async with at_work(path) as house:
+            assert (await house.pipeline()).last_24_hours.total_tasks == 2
+            assert {child.restarts for child in house.supervisor.children} == {0}

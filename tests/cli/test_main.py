@@ -33,6 +33,7 @@ VERBS = [
     "aggregate",
     "cleanup",
     "backup",
+    "check",
 ]
 
 

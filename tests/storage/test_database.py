@@ -11,7 +11,8 @@ import pytest
 
 from buddyd.errors import AlreadyRunning, StorageBroken, StorageRefused
 from buddyd.storage import database as module
-from buddyd.storage.database import APPLICATION_ID, open_database, schema_version
+from buddyd.storage.database import open_database
+from buddyd.storage.schema import APPLICATION_ID, schema_version
 from tests.storage.records import by_another_program, content, full_disk, rows
 
 pytestmark = pytest.mark.anyio

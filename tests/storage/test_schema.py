@@ -8,7 +8,9 @@ import sqlite3
 from importlib import resources
 from pathlib import Path
 
-from buddyd.storage.database import APPLICATION_ID, migrate, migrations, schema_version
+import pytest
+
+from buddyd.storage.schema import APPLICATION_ID, migrate, migrations, schema_version
 
 EXPECTED = Path(__file__).with_name("schema.sql")
 SCHEMA = "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY type DESC, name"
@@ -63,6 +65,25 @@ def test_a_migration_that_fails_leaves_the_version_before(tmp_path: Path) -> Non
         assert after.execute("PRAGMA user_version").fetchone() == (0,)
         assert after.execute("SELECT name FROM sqlite_schema").fetchall() == [("agent_events",)]
     after.close()
+
+
+def test_a_step_that_fails_in_the_middle_leaves_nothing_half_done_and_can_be_taken_again(
+    tmp_path: Path,
+) -> None:
+    connection = sqlite3.connect(tmp_path / "a.db", isolation_level=None)
+    migrate(connection)
+    before, newest = dump(connection), schema_version()
+    halves = "CREATE TABLE half (x TEXT); INSERT INTO half VALUES ('x'); CREATE TABLE half (x)"
+    with pytest.raises(sqlite3.OperationalError, match="already exists"):
+        migrate(connection, [(newest + 1, halves)])
+    assert not connection.in_transaction
+    assert dump(connection) == before
+    assert connection.execute("PRAGMA user_version").fetchone() == (newest,)
+
+    migrate(connection, [(newest + 1, "CREATE TABLE half (x TEXT)")])
+
+    assert connection.execute("PRAGMA user_version").fetchone() == (newest + 1,)
+    connection.close()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,30 @@
+"""buddyctl check."""
+
+from pathlib import Path
+
+import click
+
+from buddyd import config
+from buddyd.cli.app import App, global_options, pass_app
+from buddyd.cli.render.check import checked
+from buddyd.storage.check import check
+
+
+@click.command(epilog="Example: buddyctl check /var/backups/buddyd.db")
+@click.argument("database", type=click.Path(path_type=Path), required=False)
+@global_options
+@pass_app
+def command(app: App, database: Path | None) -> int:
+    """Verify a database, or a backup.
+
+    It has to be whole, and its parts have to agree.
+
+    Without DATABASE it is the one of the configuration. It is only read, and the daemon may have
+    it open. Exits 1 where something is wrong.
+    """
+    found = check(database or config.database_path(config.load(None).settings))
+    if app.json:
+        app.write(found)
+    else:
+        app.draw(checked(found))
+    return 0 if found.ok else 1
