@@ -1,6 +1,7 @@
 """The contract between an actor and what keeps it alive."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from buddyd.runtime.channels import Envelope
@@ -18,13 +19,21 @@ class Actor(ABC, Generic[M]):
     - `turn` gets everything that waited and answers each envelope that expects an answer, now or
       in a later turn. Any exception that leaves it is a crash: what was handed in and not yet
       answered is answered with `Unavailable`, and the actor starts anew.
-    - A turn that takes longer than `turn_limit` seconds is cancelled, and counts as a crash.
+    - A start or a turn that makes no progress for `turn_limit` seconds is cancelled, and counts
+      as a crash. One that has honest work for longer says `progressed` while it gets on.
     - A `FatalError` is not survived: it ends the daemon.
     - `stop` comes when no message will come any more; it may still write.
     """
 
     name: str
     turn_limit: float = 30.0
+    on_progress: Callable[[], None] | None = None
+    """Who is to be told; the supervisor's."""
+
+    def progressed(self) -> None:
+        """Tell that a start or a turn got on a bit: what it may take begins anew."""
+        if self.on_progress is not None:
+            self.on_progress()
 
     @abstractmethod
     async def start(self) -> None:

@@ -2,9 +2,9 @@
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 import anyio.abc
@@ -17,6 +17,8 @@ from buddyd.runtime.actor import Actor
 from buddyd.runtime.channels import Envelope, Mailbox
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 
 class State(StrEnum):
@@ -67,7 +69,10 @@ class Child:
         self._policy = policy
         self._crashes: deque[float] = deque()
         self._in_hand: list[Envelope[Any]] = []
-        self._turn_began: float | None = None
+        self._seconds_hung = 0.0
+        self._progressed_at: float | None = None
+        self._limit = anyio.CancelScope()
+        actor.on_progress = self._progress
         self._lives = False
         self._ready = anyio.Event()
         self._over = anyio.Event()
@@ -79,9 +84,9 @@ class Child:
         return self.actor.name
 
     @property
-    def seconds_in_turn(self) -> float:
-        """For how long it has been at one turn; 0 between turns."""
-        return 0.0 if self._turn_began is None else time.monotonic() - self._turn_began
+    def seconds_without_progress(self) -> float:
+        """For how long it has been at its start or a turn without getting on; 0 between turns."""
+        return 0.0 if self._progressed_at is None else time.monotonic() - self._progressed_at
 
     async def live(self, escalate: Callable[[FatalError], None]) -> None:
         """Run until the mailbox is finished; what cannot be survived goes to `escalate`."""
@@ -129,7 +134,7 @@ class Child:
     async def _start(self) -> None:
         if self.state is not State.STARTING:
             self._move(State.STARTING)
-        await self.actor.start()
+        await self._limited(self.actor.start())
         self._move(State.RUNNING)
         self.mailbox.open()
         self._ready.set()
@@ -142,7 +147,7 @@ class Child:
             self._in_hand = [e for e in self._in_hand if e.unanswered] + envelopes
             if self.mailbox.finished and not envelopes:
                 break
-            wait = await self._turn(envelopes)
+            wait = await self._limited(self.actor.turn(envelopes))
         self._move(State.STOPPING)
         await self.actor.stop()
 
@@ -155,20 +160,26 @@ class Child:
             return await self.mailbox.take()
         return []
 
-    async def _turn(self, envelopes: list[Envelope[Any]]) -> float | None:
-        self._turn_began = time.monotonic()
+    async def _limited(self, work: Awaitable[T]) -> T:
+        """Let the actor do something; it is cancelled where it makes no progress."""
         try:
-            with anyio.fail_after(self.actor.turn_limit):
-                return await self.actor.turn(envelopes)
-        except TimeoutError as error:
-            message = f"It made no progress for {self.actor.turn_limit:g} s."
-            raise TimeoutError(message) from error
+            with anyio.CancelScope() as self._limit:
+                self._progress()
+                return await work
         finally:
-            self._turn_began = None
+            self._progressed_at = None
+        self._seconds_hung += self.actor.turn_limit
+        message = f"It made no progress for {self.actor.turn_limit:g} s."
+        raise TimeoutError(message)
+
+    def _progress(self) -> None:
+        self._limit.deadline = anyio.current_time() + self.actor.turn_limit
+        self._progressed_at = time.monotonic()
 
     async def _crashed(self, error: Exception, escalate: Callable[[FatalError], None]) -> bool:
         """Rest after a crash; True where there were too many."""
-        now = time.monotonic()
+        # What it hung does not count as time, or an actor that always hangs would never give up.
+        now = time.monotonic() - self._seconds_hung
         self._crashes.append(now)
         while self._crashes[0] < now - self._policy.within_seconds:
             self._crashes.popleft()
@@ -244,8 +255,8 @@ class Supervisor:
             await child.stop(max(0.0, deadline - anyio.current_time()))
 
     def stalled(self, limit: float) -> list[str]:
-        """The actors that have been at one turn for more than `limit` seconds."""
-        return [child.name for child in self.children if child.seconds_in_turn > limit]
+        """The actors that have made no progress for more than `limit` seconds."""
+        return [child.name for child in self.children if child.seconds_without_progress > limit]
 
     def _escalate(self, error: FatalError) -> None:
         if self.failure is None:

@@ -25,6 +25,7 @@ class DaemonProcess:
         self.arguments = arguments
         self.env = dict(env or {})
         self.process: subprocess.Popen[str] | None = None
+        self._unread = b""
 
     @property
     def command(self) -> list[str]:
@@ -34,6 +35,7 @@ class DaemonProcess:
 
     def start(self) -> "DaemonProcess":
         """Start it, and wait until it says that it has."""
+        self._unread = b""
         self.process = subprocess.Popen(
             self.command,
             env=os.environ | self.env,
@@ -45,21 +47,30 @@ class DaemonProcess:
 
     def wait_for(self, event: str) -> dict[str, Any]:
         """Read the log up to an event, and return its fields."""
-        assert self.process is not None
-        assert self.process.stderr is not None
         seen = []
         end = time.monotonic() + PATIENCE_SECONDS
-        while time.monotonic() < end:
-            ready, _, _ = select.select([self.process.stderr], [], [], end - time.monotonic())
-            line = self.process.stderr.readline() if ready else ""
-            if not line:
-                break
+        while line := self._next_line(end):
             seen.append(line)
             fields: dict[str, Any] = json.loads(line) if line.startswith("{") else {}
             if fields.get("event") == event:
                 return fields
         message = f"no {event!r} in the log: {''.join(seen)}"
         raise AssertionError(message)
+
+    def _next_line(self, end: float) -> str:
+        """The next line of the log; empty at its end, or where none has come by `end`."""
+        assert self.process is not None
+        assert self.process.stderr is not None
+        descriptor = self.process.stderr.fileno()
+        # Not by the file object: what that has read ahead, `select` does not know of.
+        while b"\n" not in self._unread:
+            ready, _, _ = select.select([descriptor], [], [], max(0.0, end - time.monotonic()))
+            news = os.read(descriptor, 65_536) if ready else b""
+            if not news:
+                return ""
+            self._unread += news
+        line, _, self._unread = self._unread.partition(b"\n")
+        return line.decode() + "\n"
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal, and return the exit code."""
