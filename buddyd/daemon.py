@@ -29,6 +29,7 @@ from buddyd.actors.messages import CollectorMessage, ProjectionMessage, Reconfig
 from buddyd.actors.projecting import Environment, ProjectionActor
 from buddyd.actors.registry import RegistryActor
 from buddyd.actors.risk import RiskActor
+from buddyd.clock import SteadyClock
 from buddyd.dispatch import OWNERS, Dispatcher
 from buddyd.domain.capacity import Capacity
 from buddyd.domain.costs import Costs
@@ -36,7 +37,7 @@ from buddyd.domain.pipeline import Pipeline
 from buddyd.domain.registry import Registry
 from buddyd.domain.risk import Risks
 from buddyd.domain.settings import DomainSettings
-from buddyd.errors import ConfigurationError, FatalError
+from buddyd.errors import ConfigurationError, FatalError, StorageBroken, StorageRefused
 from buddyd.health import Health
 from buddyd.runtime.channels import Envelope, Mailbox
 from buddyd.runtime.supervisor import Supervisor
@@ -68,6 +69,8 @@ class Options(Struct, frozen=True, kw_only=True):
     """Sockets that listen already; where there are some, `socket_path` is not made."""
     clock: Callable[[], float] = time.time
     """Tells the time in Unix seconds."""
+    in_doubt: Callable[[], bool] = lambda: False
+    """Whether the clock may be behind, because it does not believe a jump of the host's yet."""
     reload: Callable[[], config.Settings] | None = None
     """Reads the configuration anew, at SIGHUP."""
 
@@ -120,6 +123,7 @@ class Daemon:
             database=database,
             retention=retention,
             clock=clock,
+            in_doubt=options.in_doubt,
             health=self.health,
         )
         sessions = SessionSettings(dispatcher.dispatch, limits.max_message_bytes, traffic)
@@ -173,6 +177,7 @@ async def run(
     with _sockets(options) as sockets:
         async with open_database(options.database, settings.durability) as database:
             daemon = Daemon(settings, options, database)
+            await _load(daemon.journal, options.database)
             async with anyio.create_task_group() as tasks, anyio.create_task_group() as actors:
                 # First of all, so that a start that takes long can be called off.
                 await tasks.start(_obey_signals, daemon, notifier, stop)
@@ -190,6 +195,15 @@ async def run(
     logger.info("stopped")
 
 
+async def _load(journal: Journal, path: Path) -> None:
+    try:
+        await journal.load()
+    except StorageRefused as error:
+        # Nobody waits for an answer yet; whoever started the daemon is told, and tries again.
+        message = f"The database {path} cannot be used for now: {error.reason}"
+        raise StorageBroken(message) from error
+
+
 async def _start(daemon: Daemon, actors: anyio.abc.TaskGroup, stop: anyio.Event) -> bool:
     """Start the actors; False where it is time to stop already."""
     async with anyio.create_task_group() as starting:
@@ -199,7 +213,6 @@ async def _start(daemon: Daemon, actors: anyio.abc.TaskGroup, stop: anyio.Event)
             starting.cancel_scope.cancel()
 
         starting.start_soon(give_up)
-        await daemon.journal.load()
         await daemon.supervisor.start(actors)
         starting.cancel_scope.cancel()
     return daemon.supervisor.failure is None and not stop.is_set()
@@ -280,8 +293,7 @@ def _sockets(options: Options) -> Iterator[Sequence[socket.socket]]:
     if options.inherited:
         yield options.inherited
         return
-    paths.make_folder(options.socket_path)
-    with listening_socket(options.socket_path) as listener:
+    with listening_socket(options.socket_path, paths.make_folder) as listener:
         yield [listener]
 
 
@@ -314,9 +326,13 @@ def _options(given: argparse.Namespace, settings: config.Settings, file: Path | 
         path = Path(str(inherited[0].getsockname()))
     else:
         path = paths.socket_path(given.socket, settings.socket)
+    clock = SteadyClock()
     return Options(
         socket_path=path,
-        database=config.database_path(settings, given.database),
+        clock=clock,
+        in_doubt=clock.in_doubt,
+        # By whatever links it is reached, its lock and its log lie beside the file itself.
+        database=Path(os.path.realpath(config.database_path(settings, given.database))),
         inherited=inherited,
         reload=lambda: _with_level(config.load(file).settings, given.log_level),
     )

@@ -19,7 +19,7 @@ from buddyd.domain.answers import (
 )
 from buddyd.domain.execution import MAX_AHEAD_SECONDS, Execution
 from buddyd.domain.windows import rfc3339
-from buddyd.errors import InvalidParams
+from buddyd.errors import InvalidParams, Unavailable
 from buddyd.health import Health
 from buddyd.protocol.messages import (
     Backup,
@@ -85,6 +85,7 @@ class Dispatcher:
         database: Database,
         retention: Retention,
         clock: Callable[[], float],
+        in_doubt: Callable[[], bool],
         health: Health,
     ) -> None:
         self._collector = collector
@@ -96,6 +97,7 @@ class Dispatcher:
         self._database = database
         self._retention = retention
         self._clock = clock
+        self._in_doubt = in_doubt
         self._health = health
         self._desks: dict[type[Request], Desk] = {
             GetAll: self._everything,
@@ -130,16 +132,30 @@ class Dispatcher:
         now = self._clock()
         match request:
             case Execution():
-                _check_time(request.finished_at, now, "$.finished_at")
+                self._check_time(request.finished_at, now, "$.finished_at")
                 return Submitted(RecordExecutions(executions=[request]), now)
             case RecordExecutions(executions=executions):
-                for index, execution in enumerate(executions):
-                    _check_time(execution.finished_at, now, f"$.executions[{index}].finished_at")
+                for index, each in enumerate(executions):
+                    self._check_time(each.finished_at, now, f"$.executions[{index}].finished_at")
             case StartExecution(started_at=started_at):
-                _check_time(started_at, now, "$.started_at")
+                self._check_time(started_at, now, "$.started_at")
             case ReportAgent():
                 pass
         return Submitted(request, now)
+
+    def _check_time(self, time: float | msgspec.UnsetType, now: float, path: str) -> None:
+        if time is UNSET or time <= now + MAX_AHEAD_SECONDS:
+            return
+        if self._in_doubt():
+            reason = (
+                "The host's clock has jumped forward, and it is not known yet whether it stays."
+            )
+            raise Unavailable(reason, 60.0)
+        raise InvalidParams(
+            f"The time is {time - now:.0f} s ahead of the daemon's clock; at most "
+            f"{MAX_AHEAD_SECONDS:.0f} s are allowed (Unix seconds, now {now:.0f})",
+            path,
+        )
 
     async def _ask(self, request: Request) -> Answer:
         asked = Asked(request, self._journal.last_seq)
@@ -190,12 +206,3 @@ class Dispatcher:
         size = await backup.write(self._database.path, path)
         log.info("backup written", path=str(path), bytes=size)
         return BackupDone(timestamp=rfc3339(self._clock()), path=str(path), size_bytes=size)
-
-
-def _check_time(time: float | msgspec.UnsetType, now: float, path: str) -> None:
-    if time is not UNSET and time > now + MAX_AHEAD_SECONDS:
-        raise InvalidParams(
-            f"The time is {time - now:.0f} s ahead of the daemon's clock; at most "
-            f"{MAX_AHEAD_SECONDS:.0f} s are allowed (Unix seconds, now {now:.0f})",
-            path,
-        )

@@ -27,6 +27,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "buddyd.config": frozenset({"buddyd.errors", "buddyd.paths"}),
     "buddyd.log": frozenset({"buddyd.errors", "buddyd.config"}),
     "buddyd.systemd": frozenset({"buddyd.errors"}),
+    "buddyd.clock": frozenset(),
     # Pure: the arithmetic, and the wire.
     "buddyd.domain": frozenset({"buddyd.domain"}),
     "buddyd.protocol": frozenset({"buddyd.protocol", "buddyd.domain", "buddyd.errors"}),
@@ -77,6 +78,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
             "buddyd.protocol",
             "buddyd.errors",
             "buddyd.paths",
+            # `check` looks at a database that no daemon need have open.
+            "buddyd.config",
+            "buddyd.storage.check",
             "buddyd.__version__",
         }
     ),
@@ -172,9 +176,15 @@ OPENERS = frozenset(
 MAY_OPEN = frozenset(
     {
         # The lock, which is a file of its own.
-        ("buddyd.storage.database", "_sole_owner"),
+        ("buddyd.storage.ownership", "sole_owner"),
         # The text of the migrations.
-        ("buddyd.storage.database", "migrations"),
+        ("buddyd.storage.schema", "migrations"),
+        # Before there is any connection: a damaged file is looked at, and its rows are saved.
+        ("buddyd.storage.recovery", "_head"),
+        ("buddyd.storage.recovery", "_readable"),
+        ("buddyd.storage.recovery", "_new_first_page"),
+        ("buddyd.storage.recovery", "_save"),
+        ("buddyd.storage.recovery", "_sync"),
         # The copy, before SQLite has it; and its folder.
         ("buddyd.storage.backup", "_write"),
         ("buddyd.storage.backup", "_sync_folder"),

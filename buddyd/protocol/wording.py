@@ -51,10 +51,10 @@ def explain(error: msgspec.ValidationError, known: Iterable[str] = ()) -> tuple[
     if missing := _MISSING.match(reason):
         return f"`{missing['field']}` is missing", f"{path}.{missing['field']}"
     if unknown := _UNKNOWN.match(reason):
-        field = _cut(unknown["field"])
+        field = cut(unknown["field"])
         return f"There is no member `{field}`{_meant(field, known)}", f"{path}.{field}"
     if choice := _BAD_CHOICE.match(reason):
-        return f"Expected {_choices(path)}, got {_cut(choice['value'])}", path
+        return f"Expected {_choices(path)}, got {cut(choice['value'])}", path
     if "matching regex" in reason:
         return "Expected text without control characters", path
     return _in_words(reason), path
@@ -69,6 +69,11 @@ def lowered(sentence: str) -> str:
 def ended(sentence: str) -> str:
     """A sentence with its full stop."""
     return sentence if sentence.endswith(("?", ".")) else f"{sentence}."
+
+
+def cut(text: str) -> str:
+    """As much of what a client sent as is sent back to it."""
+    return text if len(text) <= LONGEST_QUOTE else text[:LONGEST_QUOTE] + "…"
 
 
 def _in_words(reason: str) -> str:
@@ -95,7 +100,3 @@ def _listed(words: Iterable[str]) -> str:
 def _meant(field: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(field, sorted(known), n=1)
     return f"; did you mean `{close[0]}`?" if close else ""
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= LONGEST_QUOTE else text[:LONGEST_QUOTE] + "…"

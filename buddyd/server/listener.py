@@ -10,12 +10,14 @@ from pathlib import Path
 
 import anyio
 import anyio.abc
+import anyio.lowlevel
 import msgspec
 import structlog
-from anyio.abc import SocketAttribute, SocketListener, SocketStream
 
 from buddyd.errors import AlreadyRunning, ConfigurationError, FatalError, Unavailable
 from buddyd.protocol.messages import Role
+from buddyd.server.connection import Connection
+from buddyd.server.descriptors import SpareDescriptor, room_for
 from buddyd.server.peers import Peer, credentials
 from buddyd.server.session import Session, SessionSettings
 
@@ -29,10 +31,11 @@ SOCKET_UMASK = 0o117
 EXHAUSTED_SECONDS = 0.1
 """What is waited where no file descriptor is left for a connection."""
 MOST_REFUSED = 64
-"""Connections over the limit that are told so at once; further ones are closed."""
-
+"""Connections over the limit that are told so side by side; further ones wait their turn."""
 REFUSED_SECONDS = 2.0
-"""For how long they are listened to."""
+"""How long one of them may take to say something, which tells its encoding."""
+WATCH_SECONDS = 5.0
+"""How often it is looked whether the socket's file is still there."""
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 Policy = Callable[[Peer], frozenset[Role]]
@@ -45,26 +48,37 @@ class SocketUnusable(FatalError):
 
 
 @contextmanager
-def listening_socket(path: Path) -> Iterator[socket.socket]:
+def listening_socket(
+    path: Path, make_folder: Callable[[Path], None] = lambda _: None
+) -> Iterator[socket.socket]:
     """A socket that listens at `path`, taking over what a dead daemon left there.
 
-    Raises AlreadyRunning where a daemon is alive behind it, ConfigurationError for a path that
-    cannot be one, SocketUnusable where the folder does not allow it.
+    `make_folder` makes the folder of a path where it is missing. Raises AlreadyRunning where a
+    daemon is alive behind it, ConfigurationError for a path that cannot be one, SocketUnusable
+    where the folder does not allow it.
     """
     if len(os.fsencode(path)) > LONGEST_PATH_BYTES:
         raise ConfigurationError(
             f"The socket path {path} has {len(os.fsencode(path))} bytes; at most "
             f"{LONGEST_PATH_BYTES} are possible."
         )
+    try:
+        make_folder(path)
+    except OSError as error:
+        raise _unusable(path, error) from error
     with _sole_listener(path):
         _remove_stale(path)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            _bind(listener, path)
-            yield listener
+            made = _bind(listener, path)
+            try:
+                yield listener
+            finally:
+                # What somebody else has put there meanwhile is theirs.
+                if _identity(path) == made:
+                    path.unlink(missing_ok=True)
         finally:
             listener.close()
-            path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -109,7 +123,8 @@ def _remove_stale(path: Path) -> None:
     raise AlreadyRunning(message)
 
 
-def _bind(listener: socket.socket, path: Path) -> None:
+def _bind(listener: socket.socket, path: Path) -> tuple[int, int] | None:
+    """Listen at `path`; returns which file that made."""
     before = os.umask(SOCKET_UMASK)
     try:
         listener.bind(str(path))
@@ -118,6 +133,16 @@ def _bind(listener: socket.socket, path: Path) -> None:
     finally:
         os.umask(before)
     listener.listen(BACKLOG)
+    return _identity(path)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file is at `path`; None where there is none, or it cannot be seen."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _unusable(path: Path, error: OSError) -> SocketUnusable:
@@ -130,7 +155,6 @@ class Server:
     def __init__(self, settings: SessionSettings, policy: Policy, most_connections: int) -> None:
         self.policy = policy
         self._settings = settings
-        self._refusing = msgspec.structs.replace(settings, dispatch=_refuse)
         self._most = most_connections
         self._sessions: set[Session] = set()
         self._refused = 0
@@ -139,11 +163,12 @@ class Server:
 
     async def serve(self, sockets: Sequence[socket.socket], sessions: anyio.abc.TaskGroup) -> None:
         """Accept connections until `stop`; the sessions live in the group `sessions`."""
-        listeners = [await SocketListener.from_socket(raw) for raw in sockets]
+        self._most = room_for(self._most)
         with self._accepting:
             async with anyio.create_task_group() as tasks:
-                for listener in listeners:
+                for listener in sockets:
                     tasks.start_soon(self._accept_all, listener, sessions)
+                    tasks.start_soon(_watch, listener)
 
     async def stop(self, limit: float) -> None:
         """Accept nothing more, and wait up to `limit` seconds for what was received."""
@@ -152,33 +177,61 @@ class Server:
             session.drain()
         with anyio.move_on_after(limit):
             while self._sessions:
-                self._change = anyio.Event()
-                await self._change.wait()
+                await self._changed()
 
-    async def _accept_all(self, listener: SocketListener, sessions: anyio.abc.TaskGroup) -> None:
-        async with listener:
+    async def _accept_all(self, listener: socket.socket, sessions: anyio.abc.TaskGroup) -> None:
+        listener.settimeout(0)
+        spare = SpareDescriptor()
+        try:
             while True:
                 try:
-                    stream = await listener.accept()
-                except anyio.BrokenResourceError as error:
-                    await _survive(error)
+                    connection = await _accept(listener)
+                except OSError as error:
+                    await self._survive(error, listener, spare)
                     continue
-                sessions.start_soon(self._keep, stream)
+                sessions.start_soon(self._keep, connection)
+                while self._refused >= MOST_REFUSED:
+                    await self._changed()
+        finally:
+            spare.give_up()
+            listener.close()
 
-    async def _keep(self, stream: SocketStream) -> None:
-        async with stream:
+    async def _survive(
+        self, error: OSError, listener: socket.socket, spare: SpareDescriptor
+    ) -> None:
+        """Outlive an error of accept(), which says nothing about the next one."""
+        if error.errno not in _EXHAUSTED:
+            log.error("accept failed", exc_info=error)
+        else:
+            log.warning("no file descriptor is left for a connection")
+            if spare.give_up():
+                await self._turn_away_next(listener)
+                spare.take_back()
+        await anyio.sleep(EXHAUSTED_SECONDS)
+
+    async def _turn_away_next(self, listener: socket.socket) -> None:
+        try:
+            raw, _ = listener.accept()
+        except OSError:
+            # It has gone, or somebody else has taken the descriptor.
+            return
+        async with Connection(raw) as connection:
+            await self._turn_away(connection, EXHAUSTED_SECONDS)
+
+    async def _keep(self, connection: Connection) -> None:
+        async with connection:
             try:
                 if len(self._sessions) >= self._most:
-                    await self._turn_away(stream)
+                    log.warning("connection refused", reason="too many", limit=self._most)
+                    await self._turn_away(connection, REFUSED_SECONDS)
                 else:
-                    await self._serve_one(stream)
+                    await self._serve_one(connection)
             except Exception:
                 # A fault in one connection is no reason to leave the others.
                 log.exception("session failed")
 
-    async def _serve_one(self, stream: SocketStream) -> None:
-        roles = self.policy(credentials(stream.extra(SocketAttribute.raw_socket)))
-        session = Session(stream, roles, self._settings)
+    async def _serve_one(self, connection: Connection) -> None:
+        session = Session(connection, self.policy(credentials(connection.raw)), self._settings)
         self._sessions.add(session)
         self._settings.traffic.connections += 1
         if self._accepting.cancel_called:
@@ -189,30 +242,61 @@ class Server:
         finally:
             self._sessions.discard(session)
             self._settings.traffic.connections -= 1
-            self._change.set()
+            self._tell()
 
-    async def _turn_away(self, stream: SocketStream) -> None:
-        """Tell a connection over the limit that it is, in the encoding that it speaks."""
-        if self._refused >= MOST_REFUSED:
-            return
-        log.warning("connection refused", reason="too many", limit=self._most)
+    async def _turn_away(self, connection: Connection, patience: float) -> None:
+        """Tell a connection that there are too many, in the encoding that it speaks."""
+
+        async def refuse(*_: object) -> None:
+            # What has come with this request is told the same; more is not listened to.
+            session.drain()
+            raise Unavailable("There are too many connections.", 5.0)
+
+        settings = msgspec.structs.replace(self._settings, dispatch=refuse)
+        session = Session(connection, frozenset(Role), settings)
         self._refused += 1
         try:
-            with anyio.move_on_after(REFUSED_SECONDS):
-                await Session(stream, frozenset(Role), self._refusing).run()
+            with anyio.move_on_after(patience):
+                await session.run()
         finally:
             self._refused -= 1
+            self._tell()
+
+    async def _changed(self) -> None:
+        """Wait until a connection has ended."""
+        await self._change.wait()
+
+    def _tell(self) -> None:
+        change, self._change = self._change, anyio.Event()
+        change.set()
 
 
-async def _refuse(*_: object) -> None:
-    raise Unavailable("There are too many connections.", 5.0)
+async def _accept(listener: socket.socket) -> Connection:
+    """The next connection; raises OSError."""
+    await anyio.lowlevel.checkpoint()
+    while True:
+        try:
+            raw, _ = listener.accept()
+        except BlockingIOError:
+            await anyio.wait_readable(listener)
+        else:
+            return Connection(raw)
 
 
-async def _survive(error: anyio.BrokenResourceError) -> None:
-    """Wait a little after an error of accept(), which says nothing about the next one."""
-    cause = error.__cause__
-    if isinstance(cause, OSError) and cause.errno in _EXHAUSTED:
-        log.warning("no file descriptor is left for a connection")
-    else:
-        log.error("accept failed", exc_info=error)
-    await anyio.sleep(EXHAUSTED_SECONDS)
+async def _watch(listener: socket.socket) -> None:
+    """Say it when the socket's file has gone: no new client finds the daemon then."""
+    name = os.fsdecode(listener.getsockname())
+    if not name or name.startswith("\0"):
+        # It has no file.
+        return
+    path = Path(name)
+    made = known = _identity(path)
+    while True:
+        await anyio.sleep(WATCH_SECONDS)
+        known, before = _identity(path), known
+        if known not in (made, before):
+            advice = "new clients cannot reach this daemon; restart it"
+            found = "nothing" if known is None else "another file"
+            log.error("the socket's file is gone", path=str(path), found=found, advice=advice)
+        elif known == made and known != before:
+            log.info("the socket's file is back", path=str(path))

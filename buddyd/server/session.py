@@ -6,6 +6,7 @@ from functools import partial
 
 import anyio
 import anyio.abc
+import msgspec
 import structlog
 from msgspec import Struct
 
@@ -33,7 +34,7 @@ from buddyd.protocol.messages import (
     RequestId,
     Role,
 )
-from buddyd.protocol.wording import ended, lowered
+from buddyd.protocol.wording import cut, ended, lowered
 from buddyd.runtime.channels import Deliver
 
 log = structlog.get_logger()
@@ -46,6 +47,11 @@ MOST_PENDING = 128
 """Requests of one connection that may be unanswered; then nothing more is read from it."""
 MOST_UNSENT_BYTES = 1_048_576
 """Answers that may wait for the client to read them, likewise."""
+LARGE_BYTES = 65_536
+"""A message above this is large, and needs one of the server's places for large ones."""
+MOST_LARGE = 8
+"""Large messages that there may be at once, from all connections: the memory they take is theirs
+from their first bytes to their answer. The others wait for their turn; small ones do not."""
 MESSAGE_SECONDS = 30.0
 """How long a message may take to come, once it has begun."""
 WRITE_SECONDS = 30.0
@@ -69,6 +75,8 @@ class SessionSettings(Struct, frozen=True):
     dispatch: Dispatch
     max_message_bytes: int
     traffic: Traffic
+    large: anyio.Semaphore = msgspec.field(default_factory=lambda: anyio.Semaphore(MOST_LARGE))
+    """The places for large messages."""
 
 
 class _Pending(Struct, frozen=True):
@@ -78,6 +86,7 @@ class _Pending(Struct, frozen=True):
     wants_answer: bool
     method: str
     deadline: float
+    is_large: bool
 
 
 class _Refused(Exception):
@@ -98,6 +107,8 @@ class Session:
         self._roles = roles
         self._settings = settings
         self._framer = Framer(settings.max_message_bytes)
+        # Whether this connection has a place for the large message that is coming.
+        self._has_place = False
         self._reading = anyio.CancelScope()
         self._pending: dict[int, _Pending] = {}
         self._tokens = 0
@@ -121,6 +132,9 @@ class Session:
                 self._news.set()
         except* (anyio.BrokenResourceError, anyio.ClosedResourceError, TimeoutError) as gone:
             log.debug("client gone", reason=str(gone.exceptions[0]))
+        finally:
+            # The places of what was taken on are free once that is answered.
+            self._give_up_place()
 
     def drain(self) -> None:
         """Read nothing more; what was received is still answered."""
@@ -147,6 +161,7 @@ class Session:
     async def _receive(self) -> bytes:
         """The next bytes; none at the end, and none where the session is drained."""
         with self._reading:
+            await self._take_place(self._framer.pending)
             try:
                 with anyio.fail_after(self._whole_by - anyio.current_time()):
                     return await self._stream.receive(READ_BYTES)
@@ -161,14 +176,29 @@ class Session:
         elif math.isinf(self._whole_by):
             self._whole_by = anyio.current_time() + MESSAGE_SECONDS
 
+    async def _take_place(self, size: int) -> None:
+        """Wait for one's turn, where what there is of a message is large."""
+        if size > LARGE_BYTES and not self._has_place:
+            await self._settings.large.acquire()
+            self._has_place = True
+            # Its time begins anew: it was not for the client that it had to wait.
+            self._whole_by = anyio.current_time() + MESSAGE_SECONDS
+
+    def _give_up_place(self) -> None:
+        if self._has_place:
+            self._has_place = False
+            self._settings.large.release()
+
     async def _take(self, message: bytes) -> None:
         """Answer a message, or see to it that it will be answered."""
         while len(self._pending) >= MOST_PENDING or self._unsent_bytes >= MOST_UNSENT_BYTES:
             self._room = anyio.Event()
             await self._room.wait()
+        await self._take_place(len(message))
         try:
             request = decode_request(self._encoding, message)
         except ProtocolError as error:
+            self._give_up_place()
             self._send_error(error.request_id, _described(error))
             return
         token = self._expect(request)
@@ -177,6 +207,10 @@ class Session:
         except Exception as error:
             # Whatever it is, it is an answer to this request, and no reason to leave the others.
             self._conclude(token, error)
+        except BaseException:
+            # It ends before the request was taken on, and nobody else will conclude it.
+            self._conclude(token, Unavailable("The connection has ended."))
+            raise
 
     async def _serve(self, request: IncomingRequest, token: int) -> None:
         method = self._permitted(request.method)
@@ -187,8 +221,9 @@ class Session:
         """The method of this name; raises where there is none, or this peer may not use it."""
         method = METHODS.get(name)
         if method is None:
-            sentence = f"There is no method `{name}`."
-            raise _Refused(_error(ErrorCode.METHOD_NOT_FOUND, sentence, ErrorData(method=name)))
+            sentence = f"There is no method `{cut(name)}`."
+            data = ErrorData(method=cut(name))
+            raise _Refused(_error(ErrorCode.METHOD_NOT_FOUND, sentence, data))
         if method.role not in self._roles:
             sentence = (
                 f"This user may not use `{name}`: it takes the role `{method.role}`, "
@@ -206,8 +241,10 @@ class Session:
         deadline = math.inf if patient else anyio.current_time() + ANSWER_SECONDS
         self._tokens += 1
         self._pending[self._tokens] = _Pending(
-            request.answer_id, request.wants_answer, request.method, deadline
+            request.answer_id, request.wants_answer, request.method, deadline, self._has_place
         )
+        # The place is the request's from now on.
+        self._has_place = False
         if deadline < self._wakes_at:
             self._news.set()
         return self._tokens
@@ -219,6 +256,8 @@ class Session:
         pending = self._pending.pop(token, None)
         if pending is None:
             return
+        if pending.is_large:
+            self._settings.large.release()
         self._news.set()
         self._make_room()
         if isinstance(outcome, InvalidParams) and pending.method.startswith("record_"):

@@ -264,6 +264,18 @@ def test_a_database_that_cannot_be_opened_exits_74(tmp_path: Path) -> None:
     assert str(daemon.database) in done.stderr
 
 
+def test_a_database_that_another_program_keeps_locked_exits_74(tmp_path: Path) -> None:
+    with DaemonProcess(tmp_path) as daemon:
+        daemon.stop()
+    with sqlite3.connect(daemon.database, isolation_level=None) as locker:
+        locker.execute("BEGIN EXCLUSIVE")
+        done = subprocess.run(daemon.command, capture_output=True, text=True, check=False)
+    locker.close()
+    assert done.returncode == 74
+    assert str(daemon.database) in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
 def test_a_database_of_a_newer_buddyd_is_not_touched(tmp_path: Path) -> None:
     with DaemonProcess(tmp_path) as daemon:
         daemon.stop()

@@ -15,7 +15,7 @@ from buddyd.domain.execution import Execution
 from buddyd.protocol.framing import Encoding, Framer, frame
 from buddyd.protocol.messages import Request, Role
 from buddyd.runtime.channels import Deliver
-from buddyd.server.session import Session, SessionSettings, Traffic
+from buddyd.server.session import MOST_LARGE, Session, SessionSettings, Traffic
 
 PONG = Pong(version="1", protocol=1, uptime_seconds=1.0)
 LIMIT = 4096
@@ -31,11 +31,15 @@ class Script:
         self.raises: Exception | None = None
         self.asked: list[Request | Execution] = []
         self.delivers: list[Deliver] = []
+        self.waits = False
+        """Whether requests are never taken on."""
 
     async def __call__(self, request: Request | Execution, deliver: Deliver) -> None:
         self.asked.append(request)
         if self.raises is not None:
             raise self.raises
+        if self.waits:
+            await anyio.sleep_forever()
         self.delivers.append(deliver)
         if self.outcome is not None:
             deliver(self.outcome)
@@ -91,10 +95,12 @@ async def session(
     encoding: Encoding = Encoding.JSON,
     roles: frozenset[Role] = frozenset(Role),
     traffic: Traffic | None = None,
+    large: anyio.Semaphore | None = None,
 ) -> AsyncIterator[tuple[Conversation, Session]]:
     """A session and its client; afterwards the client hangs up, and the session has ended."""
     near, far = await pair()
-    served = Session(far, roles, SessionSettings(script, LIMIT, traffic or Traffic()))
+    places = large or anyio.Semaphore(MOST_LARGE)
+    served = Session(far, roles, SessionSettings(script, LIMIT, traffic or Traffic(), places))
 
     async def serve() -> None:
         async with far:

@@ -412,6 +412,74 @@ async def test_a_client_that_goes_away_leaves_nothing_behind() -> None:
         deliver(PONG)
 
 
+# Large messages
+
+
+def large(id_: int) -> dict[str, object]:
+    return {"id": id_, "method": "x" * 500}
+
+
+@pytest.fixture
+def places(monkeypatch: pytest.MonkeyPatch) -> anyio.Semaphore:
+    """There are two places for messages of more than 400 bytes."""
+    monkeypatch.setattr(module, "LARGE_BYTES", 400)
+    return anyio.Semaphore(2)
+
+
+async def test_a_large_message_gives_up_its_place_whatever_becomes_of_it(
+    places: anyio.Semaphore,
+) -> None:
+    async with session(Script(), large=places) as (client, _):
+        wrong: dict[str, object] = {"id": 1, "method": "ping", "x": "x" * 500}
+        for request in (large(1), wrong, {"method": "x" * 500}, large(2)) * 3:
+            await client.say(request)
+        for _ in range(9):
+            assert "error" in await client.hear()
+    assert places.value == 2
+
+
+async def test_half_a_large_message_gives_up_its_place_when_its_client_goes(
+    places: anyio.Semaphore,
+) -> None:
+    async with session(Script(), large=places) as (client, _):
+        await client.stream.send(b'{"id":"' + b"x" * 1000)
+        await until(lambda: places.value == 1)
+    assert places.value == 2
+
+
+async def test_a_large_request_that_is_never_taken_on_gives_up_its_place(
+    places: anyio.Semaphore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ANSWER_SECONDS", 0.05)
+    script = Script()
+    script.waits = True
+    async with session(script, large=places) as (client, _):
+        await client.say({"id": "x" * 500, "method": "ping"})
+        await until(lambda: places.value == 1)
+    assert places.value == 2
+
+
+async def test_large_messages_wait_for_a_place_and_small_ones_do_not(
+    places: anyio.Semaphore,
+) -> None:
+    script = Script(outcome=None)
+    async with (
+        session(script, large=places) as (busy, _),
+        session(Script(), large=places) as (
+            other,
+            _,
+        ),
+    ):
+        await busy.say(*({"id": f"{n}" * 500, "method": "ping"} for n in range(2)))
+        await until(lambda: len(script.delivers) == 2)
+        await other.say(ping(1))
+        assert (await other.hear())["id"] == 1
+        await other.say({"id": "x" * 500, "method": "ping"})
+        await until(lambda: places.statistics().tasks_waiting == 1)
+        script.delivers[0](PONG)
+        assert (await other.hear())["id"] == "x" * 500
+
+
 async def test_a_connection_that_says_nothing_ends_without_a_word() -> None:
     async with session(Script()) as (client, _):
         await client.stream.send_eof()
@@ -421,4 +489,5 @@ async def test_a_connection_that_says_nothing_ends_without_a_word() -> None:
 def test_the_limits_are_those_of_the_reference() -> None:
     assert module.MOST_PENDING == 128
     assert module.MOST_UNSENT_BYTES == 2**20
+    assert (module.LARGE_BYTES, module.MOST_LARGE) == (65_536, 8)
     assert module.MESSAGE_SECONDS == module.WRITE_SECONDS == module.ANSWER_SECONDS == 30.0
