@@ -42,6 +42,10 @@ class Mentions(Struct, frozen=True):
     words: tuple[str, ...]
 
 
+class Points(float):
+    """Percentage points of busy time, which the daemon knows to a millionth of a second."""
+
+
 class WholePercent(Struct, frozen=True):
     """A share that is answered in whole percent."""
 
@@ -78,6 +82,8 @@ def _same(found: object, expected: object) -> bool:
             same = all(word in found for word in words)
         case WholePercent(exact=exact), int():
             same = abs(found - exact) <= 0.5 + 1e-6
+        case Points(), float():
+            same = math.isclose(found, expected, abs_tol=1e-6)
         case float(), float():
             same = math.isclose(found, expected, rel_tol=1e-9, abs_tol=1e-9)
         case str(), str() if _RFC3339.fullmatch(expected) and _RFC3339.fullmatch(found):
@@ -751,7 +757,7 @@ class Oracle:
             "current_queue_depth": waiting,
             "predicted_completion_time": None if done is None else rfc3339(done),
             "bottleneck_tools": _bottlenecks(tools),
-            "forecast_error": None if error is None else 100 * error / parallel,
+            "forecast_error": None if error is None else Points(100 * error / parallel),
         }
 
     def _outlook(self, agent: str, parallel: int, now: float) -> Outlook:
