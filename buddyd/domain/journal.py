@@ -6,6 +6,8 @@ Money is whole billionths of a dollar and time whole millionths of a second: int
 the same sum in whatever order they come and go.
 """
 
+import math
+
 from msgspec import Struct
 
 from buddyd.domain.answers import ReportedState
@@ -73,8 +75,10 @@ def nanodollars(dollars: float) -> int:
 
 
 def microseconds(seconds: float) -> int:
-    """A duration as an integer."""
-    return round(seconds * MICROSECONDS)
+    """A duration, or a time, as an integer; to the microsecond nearest to what the float holds."""
+    # A time of day in one product would be rounded twice, and one in ten would come out wrong.
+    whole = math.floor(seconds)
+    return whole * MICROSECONDS + round((seconds - whole) * MICROSECONDS)
 
 
 def ratio(part: float, whole: float) -> float:

@@ -2,11 +2,14 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from fractions import Fraction
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from buddyd.config import Settings
 from buddyd.daemon import domain_settings
@@ -15,6 +18,7 @@ from buddyd.domain.answers import AgentStatus, FailurePattern, Forecast, Recomme
 from buddyd.domain.capacity import Capacity
 from buddyd.domain.costs import Costs
 from buddyd.domain.execution import Execution
+from buddyd.domain.journal import microseconds
 from buddyd.domain.pipeline import Pipeline
 from buddyd.domain.projection import Projection
 from buddyd.domain.risk import Risks
@@ -407,3 +411,8 @@ def test_what_one_agent_or_one_task_can_make_the_daemon_remember_is_bounded() ->
     pattern_of_many.records(NOW, *[FAILED | {"error_type": f"kind-{n}"} for n in range(200)])
     assert len(pattern(pattern_of_many, NOW).error_types) == 51
     assert pattern(pattern_of_many, NOW).error_types["~other"] == 150
+
+
+@given(seconds=st.floats(1.7e9, 1.9e9))
+def test_a_time_counts_to_the_nearest_microsecond(seconds: float) -> None:
+    assert microseconds(seconds) == round(Fraction(seconds) * 10**6)
