@@ -56,6 +56,8 @@ COLLECTOR_MAILBOX = 256
 PROJECTION_MAILBOX = 128
 DRAIN_SECONDS = 10.0
 STATUS_SECONDS = 10.0
+PATIENCE_SECONDS = 30.0
+"""What a start that takes long asks systemd for, again and again."""
 # What a running daemon cannot change.
 FIXED_SETTINGS = ("socket", "database", "durability", "retention", "limits")
 
@@ -183,7 +185,7 @@ async def run(
                 await tasks.start(_obey_signals, daemon, notifier, stop)
                 tasks.start_soon(_stop_on_failure, daemon.supervisor, stop)
                 try:
-                    if await _start(daemon, actors, stop):
+                    if await _start(daemon, actors, notifier, stop):
                         await _serve(daemon, sockets, notifier, stop, ready)
                 finally:
                     with anyio.CancelScope(shield=True):
@@ -204,7 +206,9 @@ async def _load(journal: Journal, path: Path) -> None:
         raise StorageBroken(message) from error
 
 
-async def _start(daemon: Daemon, actors: anyio.abc.TaskGroup, stop: anyio.Event) -> bool:
+async def _start(
+    daemon: Daemon, actors: anyio.abc.TaskGroup, notifier: Notifier, stop: anyio.Event
+) -> bool:
     """Start the actors; False where it is time to stop already."""
     async with anyio.create_task_group() as starting:
 
@@ -212,7 +216,14 @@ async def _start(daemon: Daemon, actors: anyio.abc.TaskGroup, stop: anyio.Event)
             await stop.wait()
             starting.cancel_scope.cancel()
 
+        async def ask_for_patience() -> None:
+            # An actor that hangs is given up by the supervisor; what is left is honest work.
+            while True:
+                notifier.extend_timeout(PATIENCE_SECONDS)
+                await anyio.sleep(PATIENCE_SECONDS / 3)
+
         starting.start_soon(give_up)
+        starting.start_soon(ask_for_patience)
         await daemon.supervisor.start(actors)
         starting.cancel_scope.cancel()
     return daemon.supervisor.failure is None and not stop.is_set()

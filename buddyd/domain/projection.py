@@ -63,7 +63,6 @@ class Table(Generic[S]):
 
     def __init__(self, row_type: type[S], capacity: int | None = None) -> None:
         self.rows: dict[str, S] = {}
-        self._row_type = row_type
         self._capacity = capacity
         self._touched: set[str] = set()
         self._decode = msgspec.msgpack.Decoder(row_type).decode

@@ -48,11 +48,6 @@ class Retention:
         first = rfc3339((hour_of(now) - self._tier2_hours + 1) * HOUR)
         return await self._database.write(lambda connection: tier2.delete_before(connection, first))
 
-    async def has_old_ids(self, now: float) -> bool:
-        """Whether there are ids that need not be known any more."""
-        oldest = await self._database.read(tier1.oldest_id_hour)
-        return oldest is not None and oldest < self._first_id_hour(now)
-
     async def ids_step(
         self, now: float, after: str | bytes | int
     ) -> tuple[int, str | bytes | None]:

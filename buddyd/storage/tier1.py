@@ -39,8 +39,6 @@ DELETE_IDS = """
 DELETE FROM execution_ids WHERE id > :after AND id <= :until AND recorded_hour < :before
 """
 
-OLDEST_ID = "SELECT min(recorded_hour) FROM execution_ids"
-
 
 def page(connection: sqlite3.Connection, request: GetExecutions, floor: float) -> Executions:
     """A page of the records that finished at `floor` (Unix seconds) or later, newest first."""
@@ -94,12 +92,6 @@ def delete_ids(
         return 0, None
     deleted = connection.execute(DELETE_IDS, parameters).rowcount
     return deleted, parameters["until"]  # type: ignore[return-value]
-
-
-def oldest_id_hour(connection: sqlite3.Connection) -> int | None:
-    """The hour in which the oldest kept id was accepted."""
-    oldest: int | None = connection.execute(OLDEST_ID).fetchone()[0]
-    return oldest
 
 
 def _stored(row: tuple[object, ...]) -> StoredExecution:
