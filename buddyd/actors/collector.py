@@ -6,8 +6,9 @@ import structlog
 from msgspec import Struct
 
 from buddyd.actors.messages import CollectorMessage, Committed, ProjectionMessage
-from buddyd.actors.projecting import Clock
+from buddyd.actors.projecting import SEGMENT_ENTRIES, Clock
 from buddyd.domain.answers import Done, Receipt
+from buddyd.domain.segment import segments
 from buddyd.errors import StorageRefused
 from buddyd.protocol.messages import RecordExecutions
 from buddyd.runtime.actor import Actor
@@ -75,7 +76,7 @@ class Collector(Actor[CollectorMessage]):
         # Before the answers, so that a query that follows one finds the news in the mailbox.
         # Nothing waits here: what finds no room is read from the journal later.
         if appended.entries:
-            committed = Committed(appended.entries)
+            committed = Committed(list(segments(appended.entries, SEGMENT_ENTRIES)))
             for mailbox in self._subscribers:
                 mailbox.offer(Envelope(committed))
 

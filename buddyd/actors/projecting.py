@@ -3,7 +3,7 @@
 import math
 import sqlite3
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, TypeVar
 
 import anyio
@@ -21,8 +21,8 @@ from buddyd.actors.messages import (
     Reconfigured,
 )
 from buddyd.domain.answers import Answer
-from buddyd.domain.journal import JournalEntry
 from buddyd.domain.projection import Change, Projection
+from buddyd.domain.segment import Segment, segments
 from buddyd.domain.settings import DomainSettings
 from buddyd.domain.windows import HOUR
 from buddyd.errors import BuddydError, FatalError, StorageRefused
@@ -43,8 +43,8 @@ CHECKPOINT_ENTRIES = 20_000
 REFUSED_SECONDS = 5.0
 CATCH_UP_SECONDS = 0.5
 READ_ENTRIES = 2_000
-FOLDS_AT_ONCE = 250
-"""Entries that are folded before others get a turn."""
+SEGMENT_ENTRIES = 500
+"""Entries that are folded at once, before others get a turn."""
 
 
 class Environment(Struct, frozen=True):
@@ -96,8 +96,8 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
         """Fold and answer, in the order of arrival; put away what is due."""
         for envelope in envelopes:
             match envelope.message:
-                case Committed(entries=entries):
-                    await self._take(entries)
+                case Committed(segments=committed):
+                    await self._take(committed)
                 case Asked() as asked:
                     envelope.answer(await self._reply(asked))
                 case PutAway(seq=seq):
@@ -163,13 +163,12 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
         await self._store.discard(self.name)
         self._begin()
 
-    async def _take(self, entries: Sequence[JournalEntry]) -> None:
-        if entries[0].seq > self.seq + 1:
+    async def _take(self, committed: Sequence[Segment]) -> None:
+        if committed[0].first_seq > self.seq + 1:
             await self._catch_up_if_possible()
-        if entries[0].seq > self.seq + 1:
+        if committed[0].first_seq > self.seq + 1:
             return
-        news = entries if entries[0].seq > self.seq else [e for e in entries if e.seq > self.seq]
-        await self._fold(news)
+        await self._fold(committed)
 
     async def _catch_up(self) -> None:
         """Fold what the journal has and the mailbox did not bring."""
@@ -179,7 +178,7 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
                 # The rest was folded, put away and deleted before a checkpoint of another
                 # actor that is ahead of this one, or there was nothing but its number.
                 self.seq = last_seq
-            await self._fold(entries)
+            await self._fold(segments(entries, SEGMENT_ENTRIES))
             if self.seq - self._saved_seq >= CHECKPOINT_ENTRIES:
                 await self._try_checkpoint()
 
@@ -190,16 +189,17 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
         except StorageRefused as error:
             log.warning("the journal cannot be read", actor=self.name, reason=error.reason)
 
-    async def _fold(self, entries: Sequence[JournalEntry]) -> None:
-        for begin in range(0, len(entries), FOLDS_AT_ONCE):
-            for entry in entries[begin : begin + FOLDS_AT_ONCE]:
-                self.projection.fold(entry)
-                self.seq = entry.seq
-            self.progressed()
-            if begin:
-                await anyio.lowlevel.checkpoint()
-        if entries:
+    async def _fold(self, committed: Iterable[Segment]) -> None:
+        for segment in committed:
+            news = segment.after(self.seq)
+            if news is None:
+                continue
+            self.projection.fold(news)
+            self.seq = news.last_seq
             self._dirty_since = min(self._dirty_since, anyio.current_time())
+            self.progressed()
+            if len(news.entries) == SEGMENT_ENTRIES:
+                await anyio.lowlevel.checkpoint()
 
     async def _reply(self, asked: Asked) -> object:
         """The answer, or the error that stands for it. A fault in an answer changes no state."""

@@ -46,19 +46,22 @@ class Baseline(Struct):
     def add(self, cost: float, factor: float, least_count: int) -> Finding | None:
         """Take in a cost above zero; says whether it stood out from those before it."""
         x = math.log(cost)
-        finding = self._judge(x, factor, least_count) if self.count else None
-        self._learn(x)
+        if not self.count:
+            self.mean = x
+        deviation = max(math.sqrt(self.variance), LEAST_DEVIATION)
+        above = x - self.mean
+        kind = self._judge(above, above / deviation, factor, least_count)
+        finding = None if kind is None else Finding(kind, math.exp(self.mean))
+        self._learn(above, CLIP * deviation)
         return finding
 
-    def _judge(self, x: float, factor: float, least_count: int) -> Finding | None:
-        z = (x - self.mean) / max(math.sqrt(self.variance), LEAST_DEVIATION)
-        usual = math.exp(self.mean)
+    def _judge(self, above: float, z: float, factor: float, least_count: int) -> AnomalyKind | None:
         known = self.count >= SPREAD_KNOWN
         rises = known and self._rises(z)
-        above = x - self.mean > math.log(factor) + ROUNDING
-        if self.count >= least_count and above and (z > SPIKE_Z or not known):
-            return Finding("spike", usual)
-        return Finding("rise", usual) if rises else None
+        unusual = self.count >= least_count and (z > SPIKE_Z or not known)
+        if unusual and above > math.log(factor) + ROUNDING:
+            return "spike"
+        return "rise" if rises else None
 
     def _rises(self, z: float) -> bool:
         self.rise = max(0.0, self.rise + max(-CLIP, min(CLIP, z)) - RISE_SLACK)
@@ -67,14 +70,11 @@ class Baseline(Struct):
         self.rise = 0.0
         return True
 
-    def _learn(self, x: float) -> None:
-        if self.count == 0:
-            self.mean = x
-        gain = max(LEAST_GAIN, 1.0 / (self.count + 1))
-        # A price that never varied must still be able to become another one.
-        bound = CLIP * max(math.sqrt(self.variance), LEAST_DEVIATION)
-        step = max(-bound, min(bound, x - self.mean))
+    def _learn(self, above: float, bound: float) -> None:
+        # With a bound that is never 0, a price that never varied can still become another one.
+        step = max(-bound, min(bound, above))
         if self.count:
+            gain = max(LEAST_GAIN, 1.0 / (self.count + 1))
             self.mean += gain * step
             self.variance = (1.0 - gain) * (self.variance + gain * step * step)
         self.count += 1

@@ -10,10 +10,11 @@ from buddyd.domain.agents import Agent, OpenTask, Roster
 from buddyd.domain.answers import Forecast, PredictiveCapacity
 from buddyd.domain.execution import LATEST_TIME
 from buddyd.domain.forecast import Backcast, Prediction, backcast
-from buddyd.domain.journal import MICROSECONDS, ExecutionRecorded, JournalEntry, microseconds
+from buddyd.domain.journal import MICROSECONDS, ExecutionRecorded, microseconds
 from buddyd.domain.load import BusySeries, Concurrency
 from buddyd.domain.names import admit, join, split
 from buddyd.domain.projection import Projection, Table
+from buddyd.domain.segment import Segment
 from buddyd.domain.settings import DomainSettings
 from buddyd.domain.windows import (
     GRACE_HOURS,
@@ -75,21 +76,27 @@ class Capacity(Projection):
             "day": self._day,
         }
 
-    def fold(self, entry: JournalEntry) -> None:
-        """Take in the next entry."""
-        self._roster.fold(entry)
-        if not isinstance(entry, ExecutionRecorded):
-            return
+    def fold(self, segment: Segment) -> None:
+        """Take in the entries that come next."""
+        self._roster.fold(segment)
+        for agent in segment.agent_sums:
+            self._recent.add(agent.minute, agent.name, (agent.executions, agent.duration))
+        for name, executions in segment.by_agent.items():
+            row = self._loads.touch(name) or self._loads.put(name, Load())
+            for execution in executions:
+                self._take(row, execution)
+
+    def _take(self, row: Load, entry: ExecutionRecorded) -> None:
         end = microseconds(entry.finished_at)
         start = end - entry.duration
         self._series.add(entry.agent, start, end)
-        row = self._loads.touch(entry.agent) or self._loads.put(entry.agent, Load())
         row.concurrency.add(start, end)
-        # Of an execution that took longer than the window, no more than that lies in it.
-        recent = min(entry.duration, RECENT)
-        self._recent.add(minute_of(entry.finished_at), entry.agent, (1, recent))
+        if entry.duration > RECENT:
+            # Of what took longer than the window, no more than that lies in it.
+            surplus = entry.duration - RECENT
+            self._recent.add(minute_of(entry.finished_at), entry.agent, (0, -surplus))
         tool = admit(row.tools, entry.tool, MOST_TOOLS)
-        values = (1, not entry.success, entry.duration)
+        values = (1, int(not entry.success), entry.duration)
         self._day.add(hour_of(entry.finished_at), join(entry.agent, tool), values)
 
     def advance(self, now: float) -> None:

@@ -6,11 +6,13 @@ from buddyd.domain.answers import FailurePattern, Pattern, RecentFailure
 from buddyd.domain.journal import MICROSECONDS, ExecutionRecorded, ratio
 from buddyd.domain.names import admit, join, split
 from buddyd.domain.projection import Table
+from buddyd.domain.segment import Segment, failures_in_a_row, finished_at, success
 from buddyd.domain.settings import DomainSettings
 from buddyd.domain.trend import Chart
 from buddyd.domain.windows import (
     GRACE_HOURS,
     GRACE_MINUTES,
+    HOUR_MINUTES,
     Window,
     day_floor,
     has_left,
@@ -77,27 +79,25 @@ class Failures:
         self.month = Window(GRACE_HOURS)
         self.month_errors = Window(GRACE_HOURS)
         self.tools: Table[ToolFailures] = Table(ToolFailures)
-        self._recorded_at = 0.0
+        self._recorded_hour = 0
 
-    def fold(self, entry: ExecutionRecorded) -> None:
-        """Take in the next execution."""
-        minute, hour = minute_of(entry.finished_at), hour_of(entry.finished_at)
-        values = (1, not entry.success)
-        self.day.add(minute, entry.tool, values)
-        self.month.add(hour, entry.tool, values)
-        self._recorded_at = max(self._recorded_at, entry.recorded_at)
-        tool = self.tools.touch(entry.tool)
-        if tool is None or has_left(tool.last_finished, entry.recorded_at):
-            tool = self.tools.put(entry.tool, ToolFailures(entry.finished_at))
-        tool.last_finished = max(tool.last_finished, entry.finished_at)
-        tool.chart.add(failed=not entry.success)
-        tool.streak = 0 if entry.success else tool.streak + 1
-        if not entry.success:
-            kind = admit(tool.error_types, entry.error_type or UNKNOWN, MOST_ERROR_TYPES)
-            error = join(entry.tool, kind)
-            self.day_errors.add(minute, error, (1,))
-            self.month_errors.add(hour, error, (1,))
-            _remember(tool, entry)
+    def fold(self, segment: Segment) -> None:
+        """Take in the executions that come next."""
+        self._recorded_hour = max(self._recorded_hour, segment.hour)
+        for s in segment.tool_sums:
+            values = (s.executions, s.executions - s.successes)
+            self.day.add(s.minute, s.name, values)
+            self.month.add(s.minute // HOUR_MINUTES, s.name, values)
+        for name, executions in segment.by_tool.items():
+            tool = self.tools.touch(name)
+            if tool is None or has_left(tool.last_finished, segment.hour):
+                tool = self.tools.put(name, ToolFailures(executions[0].finished_at))
+            tool.last_finished = max(tool.last_finished, *map(finished_at, executions))
+            tool.streak = failures_in_a_row(tool.streak, executions)
+            tool.chart.add(map(success, executions))
+            for execution in executions:
+                if not execution.success:
+                    self._fail(tool, execution)
 
     def advance(self, now: float) -> None:
         """Let the windows end at `now`."""
@@ -110,8 +110,15 @@ class Failures:
         self.month_errors.move(floor)
         # By the time of the journal, as in `Tools`.
         for name, tool in list(self.tools.rows.items()):
-            if has_left(tool.last_finished, self._recorded_at):
+            if has_left(tool.last_finished, self._recorded_hour):
                 self.tools.drop(name)
+
+    def _fail(self, tool: ToolFailures, failed: ExecutionRecorded) -> None:
+        kind = admit(tool.error_types, failed.error_type or UNKNOWN, MOST_ERROR_TYPES)
+        error = join(failed.tool, kind)
+        self.day_errors.add(minute_of(failed.finished_at), error, (1,))
+        self.month_errors.add(hour_of(failed.finished_at), error, (1,))
+        _remember(tool, failed)
 
     def patterns(self, now: float) -> dict[str, FailurePattern]:
         """By name, every tool with a failure in the 24-hour window."""
@@ -207,12 +214,16 @@ class Fallbacks:
         self.month = Window(GRACE_HOURS)
         self.tasks: Table[TroubledTask] = Table(TroubledTask, MOST_TASKS)
 
-    def fold(self, entry: ExecutionRecorded) -> None:
-        """Take in the next execution, in the order of recording."""
+    def fold(self, segment: Segment) -> None:
+        """Take in the executions that come next."""
+        troubled = self.tasks.rows
+        for execution in segment.executions:
+            if not execution.success or execution.task_id in troubled:
+                self._take(execution)
+
+    def _take(self, entry: ExecutionRecorded) -> None:
         task = self.tasks.touch(entry.task_id)
         if task is None:
-            if entry.success:
-                return
             task = self.tasks.put(entry.task_id, TroubledTask(entry.seq))
         task.seq = entry.seq
         for failed in task.failed:
@@ -246,7 +257,7 @@ class Fallbacks:
                 return
             hour = hour_of(entry.finished_at)
             task.attempts[pair] = Attempt(hour, entry.success)
-            self.month.add(hour, pair, (1, entry.success))
+            self.month.add(hour, pair, (1, int(entry.success)))
         elif entry.success and not attempt.succeeded:
             # In the hour of the first try, so that both leave the window together.
             attempt.succeeded = True

@@ -1,7 +1,7 @@
 """How busy the agents were: busy time by window, and how much each ran at once."""
 
 from array import array
-from bisect import insort
+from bisect import bisect_right, insort
 from collections.abc import Iterator
 
 import msgspec
@@ -35,13 +35,13 @@ class Row:
         """Add busy time to a window."""
         if not self.values:
             self.first = window
-        if window < self.first:
-            self.values[:0] = array("q", [0]) * (self.first - window)
-            self.first = window
-        missing = window - self.first + 1 - len(self.values)
-        if missing > 0:
-            self.values.extend([0] * missing)
-        self.values[window - self.first] += amount
+        index = window - self.first
+        if index < 0:
+            self.values[:0] = array("q", [0]) * -index
+            self.first, index = window, 0
+        elif index >= len(self.values):
+            self.values.extend([0] * (index + 1 - len(self.values)))
+        self.values[index] += amount
 
     def get(self, window: int) -> int:
         """The busy time in a window."""
@@ -79,16 +79,16 @@ class BusySeries:
     def add(self, agent: str, start: int, end: int) -> None:
         """Count an execution that ran from `start` to `end` (microseconds since the epoch)."""
         width = self.width * MICROSECONDS
-        windows = range(max(self.floor, start // width), -(-end // width))
-        if start == end or not windows:
+        first, last = max(self.floor, start // width), (end - 1) // width
+        if start == end or last < first:
             # An agent that was never busy has no series, neither now nor after a restart.
             return
         row = self.rows.get(agent)
         if row is None:
-            row = self.rows[agent] = Row(windows[0])
-        for window in windows:
+            row = self.rows[agent] = Row(first)
+        row.version += first < self._current
+        for window in range(first, last + 1):
             row.add(window, min(end, (window + 1) * width) - max(start, window * width))
-            row.version += window < self._current
             self._changed.add(window)
 
     def move(self, floor: int, current: int) -> None:
@@ -144,25 +144,39 @@ class Concurrency(Struct):
         if end <= start:
             return
         day = end // (DAY_SECONDS * MICROSECONDS)
-        self.peaks[day] = max(self.peaks.get(day, 1), self._depth(start, end))
-        for old in [old for old in self.peaks if old < day - REMEMBERED_DAYS]:
-            del self.peaks[old]
-        insort(self.recent, (end, start))
-        del self.recent[:-REMEMBERED_INTERVALS]
+        peak = self.peaks.get(day)
+        if peak is None:
+            peak = self.peaks[day] = 1
+            for old in [old for old in self.peaks if old < day - REMEMBERED_DAYS]:
+                del self.peaks[old]
+        recent = self.recent
+        # A new peak is looked for only where there are enough others to make one.
+        not_ended = bisect_right(recent, (start, end))
+        if len(recent) - not_ended >= peak:
+            others = [other for other in recent[not_ended:] if other[1] < end]
+            if len(others) >= peak:
+                self.peaks[day] = max(peak, _depth(start, others))
+        insort(recent, (end, start))
+        if len(recent) > REMEMBERED_INTERVALS:
+            del recent[0]
 
     @property
     def most(self) -> int:
         """The most executions seen at once, at least 1."""
         return max(self.peaks.values(), default=1)
 
-    def _depth(self, start: int, end: int) -> int:
-        """How many run at once at the most while the one from `start` to `end` does."""
-        changes = []
-        for other_end, other_start in self.recent:
-            if other_end > start and other_start < end:
-                changes += [(max(start, other_start), 1), (other_end, -1)]
-        depth = most = 1
-        for _, change in sorted(changes):
-            depth += change
-            most = max(most, depth)
-        return most
+
+def _depth(start: int, others: list[tuple[int, int]]) -> int:
+    """How many run at once at the most while the one that began at `start` does.
+
+    `others` are the end and start of those that overlap with it, by end.
+    """
+    starts = sorted([other_start for _, other_start in others])
+    before = bisect_right(starts, start)
+    most, ended = before + 1, 0
+    # The most run at once when one of them begins.
+    for began, other_start in enumerate(starts[before:], before + 2):
+        while others[ended][0] <= other_start:
+            ended += 1
+        most = max(most, began - ended)
+    return most

@@ -2,18 +2,19 @@
 
 from buddyd.domain.agents import Roster
 from buddyd.domain.answers import LastDay, TaskPipeline, ToolBreakdown
-from buddyd.domain.journal import MICROSECONDS, ExecutionRecorded, JournalEntry, ratio
+from buddyd.domain.journal import MICROSECONDS, ratio
 from buddyd.domain.projection import Projection
+from buddyd.domain.segment import Segment
 from buddyd.domain.settings import DomainSettings
 from buddyd.domain.summaries import Hour, Hours
 from buddyd.domain.windows import (
     GRACE_HOURS,
     GRACE_MINUTES,
+    HOUR_MINUTES,
     Cell,
     Window,
     day_floor,
     hour_of,
-    minute_of,
     rfc3339,
 )
 
@@ -32,14 +33,13 @@ class Pipeline(Projection):
         self._stale: set[int] = set()
         self.parts = {"roster": self._roster.table, "day": self._day, "hours": self._hours}
 
-    def fold(self, entry: JournalEntry) -> None:
-        """Take in the next entry."""
-        self._roster.fold(entry)
-        if isinstance(entry, ExecutionRecorded):
-            values = (1, entry.success, entry.duration)
-            self._day.add(minute_of(entry.finished_at), entry.tool, values)
-            self._hours.record(entry)
-            self._stale.add(hour_of(entry.finished_at))
+    def fold(self, segment: Segment) -> None:
+        """Take in the entries that come next."""
+        self._roster.fold(segment)
+        for tool in segment.tool_sums:
+            self._day.add(tool.minute, tool.name, (tool.executions, tool.successes, tool.duration))
+            self._hours.record(tool)
+            self._stale.add(tool.minute // HOUR_MINUTES)
 
     def advance(self, now: float) -> None:
         """Let the windows end at `now`."""

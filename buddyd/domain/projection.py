@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 import msgspec
 from msgspec import Struct
 
-from buddyd.domain.journal import JournalEntry
+from buddyd.domain.segment import Segment
 from buddyd.domain.windows import Part
 
 S = TypeVar("S", bound=Struct)
@@ -31,8 +31,8 @@ class Projection(ABC):
     parts: dict[str, Part]
 
     @abstractmethod
-    def fold(self, entry: JournalEntry) -> None:
-        """Take in the next entry."""
+    def fold(self, segment: Segment) -> None:
+        """Take in the entries that come next."""
 
     @abstractmethod
     def advance(self, now: float) -> None:
@@ -112,5 +112,6 @@ class Table(Generic[S]):
     def _settle_order(self) -> None:
         if not self._in_order:
             by_seq = sorted(self.rows.items(), key=lambda item: item[1].seq)  # type: ignore[attr-defined]
-            self.rows = dict(by_seq)
+            self.rows.clear()
+            self.rows.update(by_seq)
             self._in_order = True

@@ -1,5 +1,7 @@
 """Risk patterns: failing tools and costs that stand out; and what to do about the former."""
 
+from operator import attrgetter
+
 from msgspec import Struct
 
 from buddyd.domain.anomalies import Baseline, Finding
@@ -12,14 +14,16 @@ from buddyd.domain.answers import (
 )
 from buddyd.domain.confidence import level
 from buddyd.domain.failures import UNKNOWN, Failures, Fallback, Fallbacks, error_types
-from buddyd.domain.journal import NANODOLLARS, ExecutionRecorded, JournalEntry, ratio
+from buddyd.domain.journal import NANODOLLARS, ExecutionRecorded, ratio
 from buddyd.domain.names import join
 from buddyd.domain.projection import Projection, Table
+from buddyd.domain.segment import Segment
 from buddyd.domain.settings import DomainSettings
 from buddyd.domain.windows import GRACE_MINUTES, Window, day_floor, minute_of, rfc3339
 
 MOST_BASELINES = 20_000
 ANOMALIES_SHOWN = 100
+_time_and_seq = attrgetter("finished_at", "seq")
 
 
 class Anomaly(Struct, frozen=True):
@@ -74,15 +78,14 @@ class Risks(Projection):
             "anomaly_counts": self._anomaly_counts,
         }
 
-    def fold(self, entry: JournalEntry) -> None:
-        """Take in the next entry."""
-        if not isinstance(entry, ExecutionRecorded):
-            return
-        self._failures.fold(entry)
-        self._fallbacks.fold(entry)
-        # What cost nothing says nothing of what the rest costs.
-        if entry.cost:
-            self._compare_cost(entry)
+    def fold(self, segment: Segment) -> None:
+        """Take in the entries that come next."""
+        self._failures.fold(segment)
+        self._fallbacks.fold(segment)
+        for execution in segment.executions:
+            # What cost nothing says nothing of what the rest costs.
+            if execution.cost:
+                self._compare_cost(execution)
 
     def advance(self, now: float) -> None:
         """Let the windows end at `now`."""
@@ -101,7 +104,8 @@ class Risks(Projection):
         """The patterns at `now`."""
         self.advance(now)
         floor = day_floor(now)
-        shown = [a for a in self._newest_anomalies() if minute_of(a.finished_at) >= floor]
+        newest_first = sorted(self._anomalies.rows.values(), key=_time_and_seq, reverse=True)
+        shown = [a for a in newest_first if minute_of(a.finished_at) >= floor]
         return RiskPatterns(
             timestamp=rfc3339(now),
             failure_patterns=self._failures.patterns(now),
@@ -151,14 +155,9 @@ class Risks(Projection):
             finished_at=entry.finished_at,
         )
         self._anomalies.put(str(entry.seq), anomaly)
-        for surplus in self._newest_anomalies(ANOMALIES_SHOWN):
-            self._anomalies.drop(str(surplus.seq))
-
-    def _newest_anomalies(self, skip: int = 0) -> list[Anomaly]:
-        rows = self._anomalies.rows.values()
-        if len(rows) <= skip:
-            return []
-        return sorted(rows, key=lambda a: (-a.finished_at, -a.seq))[skip:]
+        rows = self._anomalies.rows
+        while len(rows) > ANOMALIES_SHOWN:
+            self._anomalies.drop(str(min(rows.values(), key=_time_and_seq).seq))
 
 
 def _recommendation(

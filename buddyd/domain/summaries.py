@@ -5,14 +5,9 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from buddyd.domain.answers import HourCount, HourlySummary
-from buddyd.domain.journal import (
-    LARGEST_INTEGER,
-    MICROSECONDS,
-    NANODOLLARS,
-    ExecutionRecorded,
-    ratio,
-)
-from buddyd.domain.windows import HOUR, Buckets, Cell, hour_of, rfc3339
+from buddyd.domain.journal import LARGEST_INTEGER, MICROSECONDS, NANODOLLARS, ratio
+from buddyd.domain.segment import Sum
+from buddyd.domain.windows import HOUR, HOUR_MINUTES, Buckets, Cell, rfc3339
 
 # Executions, successes, microseconds, billionths of a dollar, tokens.
 _WIDTH = 5
@@ -54,14 +49,14 @@ class Hours(Buckets):
         super().__init__()
         self._counts: dict[int, Cell] = {}
 
-    def record(self, entry: ExecutionRecorded) -> None:
-        """Count an execution in its hour."""
-        number = hour_of(entry.finished_at)
-        values = (1, entry.success, entry.duration, entry.cost, entry.tokens)
-        self.add(number, entry.tool, values)
+    def record(self, tool: Sum) -> None:
+        """Count executions of a tool in their hour."""
+        number = tool.minute // HOUR_MINUTES
+        values = (tool.executions, tool.successes, tool.duration, tool.cost, tool.tokens)
+        self.add(number, tool.name, values)
         count = self._counts.setdefault(number, [0, 0])
-        count[0] += 1
-        count[1] += not entry.success
+        count[0] += tool.executions
+        count[1] += tool.executions - tool.successes
 
     def count(self, number: int) -> HourCount:
         """How many executions ended in an hour, and how many of them failed."""

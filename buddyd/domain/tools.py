@@ -6,20 +6,16 @@ from msgspec import Struct, field
 
 from buddyd.domain.answers import ConfidenceDistribution, SystemLearning, ToolProfile
 from buddyd.domain.confidence import level, level_probability, wilson_interval
-from buddyd.domain.journal import (
-    MICROSECONDS,
-    NANODOLLARS,
-    ExecutionRecorded,
-    JournalEntry,
-)
+from buddyd.domain.journal import MICROSECONDS, NANODOLLARS
 from buddyd.domain.projection import Projection, Table
+from buddyd.domain.segment import Segment, finished_at, success
 from buddyd.domain.settings import DomainSettings
 from buddyd.domain.trend import Chart
 from buddyd.domain.windows import (
     GRACE_HOURS,
+    HOUR_MINUTES,
     Window,
     has_left,
-    hour_of,
     month_floor,
     rfc3339,
 )
@@ -42,22 +38,22 @@ class Tools(Projection):
         self._month = Window(GRACE_HOURS)
         self._tools: Table[Tool] = Table(Tool)
         self._stale: set[str] = set()
-        self._recorded_at = 0.0
+        self._recorded_hour = 0
         self.parts = {"month": self._month, "tools": self._tools}
 
-    def fold(self, entry: JournalEntry) -> None:
-        """Take in the next entry."""
-        if not isinstance(entry, ExecutionRecorded):
-            return
-        values = (1, entry.success, entry.duration, entry.cost, entry.tokens)
-        self._month.add(hour_of(entry.finished_at), entry.tool, values)
-        self._recorded_at = max(self._recorded_at, entry.recorded_at)
-        tool = self._tools.touch(entry.tool)
-        if tool is None or has_left(tool.last_finished, entry.recorded_at):
-            tool = self._tools.put(entry.tool, Tool(entry.finished_at))
-        tool.last_finished = max(tool.last_finished, entry.finished_at)
-        tool.chart.add(failed=not entry.success)
-        self._stale.add(entry.tool)
+    def fold(self, segment: Segment) -> None:
+        """Take in the entries that come next."""
+        self._recorded_hour = max(self._recorded_hour, segment.hour)
+        for s in segment.tool_sums:
+            values = (s.executions, s.successes, s.duration, s.cost, s.tokens)
+            self._month.add(s.minute // HOUR_MINUTES, s.name, values)
+        for name, executions in segment.by_tool.items():
+            tool = self._tools.touch(name)
+            if tool is None or has_left(tool.last_finished, segment.hour):
+                tool = self._tools.put(name, Tool(executions[0].finished_at))
+            tool.last_finished = max(tool.last_finished, *map(finished_at, executions))
+            tool.chart.add(map(success, executions))
+        self._stale.update(segment.by_tool)
 
     def advance(self, now: float) -> None:
         """Let the window end at `now`; forget the tools that have left it."""
@@ -69,7 +65,7 @@ class Tools(Projection):
         # By the time of the journal and not by `now`: an entry that is still to be folded may
         # have come when the tool had not left yet.
         for name, tool in list(self._tools.rows.items()):
-            if has_left(tool.last_finished, self._recorded_at):
+            if has_left(tool.last_finished, self._recorded_hour):
                 self._tools.drop(name)
 
     def answer(self, now: float) -> SystemLearning:

@@ -7,12 +7,14 @@ out what expires, so a query reads totals and never a record.
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, tzinfo
+from operator import add
 from typing import Protocol
 
 import msgspec
 
 MINUTE = 60
 HOUR = 3600
+HOUR_MINUTES = 60
 DAY_MINUTES = 1440
 MONTH_HOURS = 720
 # Buckets that have left a window are kept this long, so that a clock that is put back finds them.
@@ -40,9 +42,9 @@ def month_floor(now: float) -> int:
     return hour_of(now) - MONTH_HOURS + 1
 
 
-def has_left(last: float, at: float) -> bool:
-    """Whether what was last at `last` had left the 30-day window, and its grace, at `at`."""
-    return hour_of(last) < month_floor(at) - GRACE_HOURS
+def has_left(last: float, hour: int) -> bool:
+    """Whether what was last at `last` had left the 30-day window, and its grace, in `hour`."""
+    return hour_of(last) < hour - MONTH_HOURS + 1 - GRACE_HOURS
 
 
 def midnight_minute(now: float, zone: tzinfo) -> int:
@@ -185,10 +187,8 @@ class Window(Buckets):
 def _increase(sums: dict[str, Cell], key: str, values: Sequence[int]) -> None:
     cell = sums.get(key)
     if cell is None:
-        # A flag counts as 0 or 1, and must be written down as such.
-        sums[key] = [int(value) for value in values]
+        sums[key] = list(values)
         return
-    for position, value in enumerate(values):
-        cell[position] += value
+    sums[key] = cell = list(map(add, cell, values))
     if not cell[0]:
         del sums[key]

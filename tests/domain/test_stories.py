@@ -22,6 +22,7 @@ from buddyd.domain.journal import microseconds
 from buddyd.domain.pipeline import Pipeline
 from buddyd.domain.projection import Projection
 from buddyd.domain.risk import Risks
+from buddyd.domain.segment import segments
 from buddyd.domain.settings import DomainSettings
 from buddyd.protocol.messages import RecordExecutions, ReportAgent, StartExecution
 from tests.oracle import Oracle, Submission
@@ -43,8 +44,8 @@ class Told:
         before = len(self._journal.entries)
         for request in requests:
             self._journal.send(at, request)
-        for entry in self._journal.entries[before:]:
-            self.projection.fold(entry)
+        for segment in segments(self._journal.entries[before:], 500):
+            self.projection.fold(segment)
 
     def records(self, at: float, *executions: dict[str, Any]) -> None:
         self.hears(at, RecordExecutions(executions=[execution(**each) for each in executions]))
