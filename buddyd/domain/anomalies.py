@@ -49,30 +49,28 @@ class Baseline(Struct):
         if not self.count:
             self.mean = x
         deviation = max(math.sqrt(self.variance), LEAST_DEVIATION)
-        above = x - self.mean
-        kind = self._judge(above, above / deviation, factor, least_count)
-        finding = None if kind is None else Finding(kind, math.exp(self.mean))
-        self._learn(above, CLIP * deviation)
+        z = (x - self.mean) / deviation
+        clipped = CLIP if z > CLIP else max(z, -CLIP)
+        rises = self.count >= SPREAD_KNOWN and self._rises(clipped)
+        finding = None
+        if self._is_spike(z, x - self.mean, factor, least_count):
+            finding = Finding("spike", math.exp(self.mean))
+        elif rises:
+            finding = Finding("rise", math.exp(self.mean))
+        self._learn(clipped * deviation)
         return finding
 
-    def _judge(self, above: float, z: float, factor: float, least_count: int) -> AnomalyKind | None:
-        known = self.count >= SPREAD_KNOWN
-        rises = known and self._rises(z)
-        unusual = self.count >= least_count and (z > SPIKE_Z or not known)
-        if unusual and above > math.log(factor) + ROUNDING:
-            return "spike"
-        return "rise" if rises else None
+    def _is_spike(self, z: float, above: float, factor: float, least_count: int) -> bool:
+        unusual = z > SPIKE_Z if self.count >= SPREAD_KNOWN else self.count >= least_count
+        return unusual and above > math.log(factor) + ROUNDING
 
-    def _rises(self, z: float) -> bool:
-        self.rise = max(0.0, self.rise + max(-CLIP, min(CLIP, z)) - RISE_SLACK)
-        if self.rise <= RISE_ALARM:
-            return False
-        self.rise = 0.0
-        return True
+    def _rises(self, clipped: float) -> bool:
+        rise = self.rise + clipped - RISE_SLACK
+        self.rise = rise if 0.0 < rise <= RISE_ALARM else 0.0
+        return rise > RISE_ALARM
 
-    def _learn(self, above: float, bound: float) -> None:
-        # With a bound that is never 0, a price that never varied can still become another one.
-        step = max(-bound, min(bound, above))
+    def _learn(self, step: float) -> None:
+        # The deviation is never 0: a price that never varied can still become another one.
         if self.count:
             gain = max(LEAST_GAIN, 1.0 / (self.count + 1))
             self.mean += gain * step

@@ -4,6 +4,8 @@ An agent's utilisation is its busy time in a window over the window's length. It
 the forecast of the next window leaves free of all that it can run at once.
 """
 
+from collections.abc import Iterable
+
 from msgspec import Struct, field
 
 from buddyd.domain.agents import Agent, OpenTask, Roster
@@ -83,21 +85,30 @@ class Capacity(Projection):
             self._recent.add(agent.minute, agent.name, (agent.executions, agent.duration))
         for name, executions in segment.by_agent.items():
             row = self._loads.touch(name) or self._loads.put(name, Load())
-            for execution in executions:
-                self._take(row, execution)
+            ends = [(microseconds(e.finished_at), e.duration) for e in executions]
+            runs = [(end - duration, end) for end, duration in ends]
+            self._series.add(name, runs)
+            row.concurrency.add(runs)
+            self._count_by_tool(name, row, executions)
 
-    def _take(self, row: Load, entry: ExecutionRecorded) -> None:
-        end = microseconds(entry.finished_at)
-        start = end - entry.duration
-        self._series.add(entry.agent, start, end)
-        row.concurrency.add(start, end)
-        if entry.duration > RECENT:
-            # Of what took longer than the window, no more than that lies in it.
-            surplus = entry.duration - RECENT
-            self._recent.add(minute_of(entry.finished_at), entry.agent, (0, -surplus))
-        tool = admit(row.tools, entry.tool, MOST_TOOLS)
-        values = (1, int(not entry.success), entry.duration)
-        self._day.add(hour_of(entry.finished_at), join(entry.agent, tool), values)
+    def _count_by_tool(self, name: str, row: Load, executions: Iterable[ExecutionRecorded]) -> None:
+        sums: dict[tuple[int, str], Cell] = {}
+        for execution in executions:
+            duration = execution.duration
+            if duration > RECENT:
+                # Of what took longer than the window, no more than that lies in it.
+                minute = minute_of(execution.finished_at)
+                self._recent.add(minute, name, (0, RECENT - duration))
+            key = (hour_of(execution.finished_at), execution.tool)
+            cell = sums.get(key)
+            if cell is None:
+                sums[key] = [1, 0 if execution.success else 1, duration]
+            else:
+                cell[0] += 1
+                cell[1] += not execution.success
+                cell[2] += duration
+        for (hour, tool), cell in sums.items():
+            self._day.add(hour, join(name, admit(row.tools, tool, MOST_TOOLS)), cell)
 
     def advance(self, now: float) -> None:
         """Let the windows end at `now`."""

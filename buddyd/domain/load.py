@@ -2,7 +2,8 @@
 
 from array import array
 from bisect import bisect_right, insort
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from operator import lt
 
 import msgspec
 from msgspec import Struct, field
@@ -10,12 +11,15 @@ from msgspec import Struct, field
 from buddyd.domain.journal import MICROSECONDS
 from buddyd.domain.windows import HOUR
 
-DAY_SECONDS = 86_400
+DAY = 86_400 * MICROSECONDS
 REMEMBERED_DAYS = 30
-REMEMBERED_INTERVALS = 64
+REMEMBERED_RUNS = 64
 # Two executions that follow each other may overlap by as much as clocks and timers are off.
 TOLERANCE = 10_000
 """Microseconds."""
+
+Run = tuple[int, int]
+"""When an execution began and when it ended, microseconds since the epoch."""
 
 _decode = msgspec.msgpack.Decoder(dict[str, int], strict=False).decode
 
@@ -76,19 +80,28 @@ class BusySeries:
         """The UTC hour of the day in which a window begins."""
         return window * self.width // HOUR % 24
 
-    def add(self, agent: str, start: int, end: int) -> None:
-        """Count an execution that ran from `start` to `end` (microseconds since the epoch)."""
+    def add(self, agent: str, runs: Iterable[Run]) -> None:
+        """Count executions."""
         width = self.width * MICROSECONDS
-        first, last = max(self.floor, start // width), (end - 1) // width
-        if start == end or last < first:
-            # An agent that was never busy has no series, neither now nor after a restart.
+        busy: dict[int, int] = {}
+        for start, end in runs:
+            first, last = start // width, (end - 1) // width
+            if first == last:
+                busy[first] = busy.get(first, 0) + end - start
+            else:
+                for window in range(first, last + 1):
+                    part = min(end, (window + 1) * width) - max(start, window * width)
+                    busy[window] = busy.get(window, 0) + part
+        # An agent that was never busy has no series, neither now nor after a restart.
+        kept = [(window, time) for window, time in busy.items() if time and window >= self.floor]
+        if not kept:
             return
         row = self.rows.get(agent)
         if row is None:
-            row = self.rows[agent] = Row(first)
-        row.version += first < self._current
-        for window in range(first, last + 1):
-            row.add(window, min(end, (window + 1) * width) - max(start, window * width))
+            row = self.rows[agent] = Row(kept[0][0])
+        for window, time in kept:
+            row.add(window, time)
+            row.version += window < self._current
             self._changed.add(window)
 
     def move(self, floor: int, current: int) -> None:
@@ -134,49 +147,44 @@ class BusySeries:
 class Concurrency(Struct):
     """How many executions of an agent ran at once, at the most, by day."""
 
-    recent: list[tuple[int, int]] = field(default_factory=list)
-    """End and start of the executions that ended last, microseconds, by end."""
+    starts: list[int] = field(default_factory=list)
+    """Microseconds, as are the ends; of those that came last, each list sorted for itself."""
+    ends: list[int] = field(default_factory=list)
     peaks: dict[int, int] = field(default_factory=dict)
 
-    def add(self, start: int, end: int) -> None:
-        """Take in an execution."""
-        start += TOLERANCE
-        if end <= start:
-            return
-        day = end // (DAY_SECONDS * MICROSECONDS)
-        peak = self.peaks.get(day)
-        if peak is None:
-            peak = self.peaks[day] = 1
-            for old in [old for old in self.peaks if old < day - REMEMBERED_DAYS]:
-                del self.peaks[old]
-        recent = self.recent
-        # A new peak is looked for only where there are enough others to make one.
-        not_ended = bisect_right(recent, (start, end))
-        if len(recent) - not_ended >= peak:
-            others = [other for other in recent[not_ended:] if other[1] < end]
-            if len(others) >= peak:
-                self.peaks[day] = max(peak, _depth(start, others))
-        insort(recent, (end, start))
-        if len(recent) > REMEMBERED_INTERVALS:
-            del recent[0]
+    def add(self, runs: Iterable[Run]) -> None:
+        """Take in executions, in the order of recording."""
+        starts, ends = self.starts, self.ends
+        for begin, end in runs:
+            start = begin + TOLERANCE
+            if end <= start:
+                continue
+            insort(starts, start)
+            insort(ends, end)
+            if len(ends) > REMEMBERED_RUNS:
+                del starts[0], ends[0]
+            day = end // DAY
+            peak = self.peaks.get(day) or self._begin(day)
+            if bisect_right(ends, start) + peak < len(ends):
+                self.peaks[day] = self._peak(start, end, peak)
+
+    def _begin(self, day: int) -> int:
+        for old in [old for old in self.peaks if old < day - REMEMBERED_DAYS]:
+            del self.peaks[old]
+        self.peaks[day] = 1
+        return 1
+
+    def _peak(self, start: int, end: int, peak: int) -> int:
+        """The most that run at once between `start` and `end`, where that is more than `peak`."""
+        first, last = bisect_right(self.ends, start), bisect_right(self.ends, end)
+        ends = self.ends[first:last]
+        # More than `peak` run just before an end where, of those that are remembered, so many
+        # more have begun by then than have ended.
+        while any(map(lt, self.starts[first + peak :], ends)):
+            peak += 1
+        return peak
 
     @property
     def most(self) -> int:
         """The most executions seen at once, at least 1."""
         return max(self.peaks.values(), default=1)
-
-
-def _depth(start: int, others: list[tuple[int, int]]) -> int:
-    """How many run at once at the most while the one that began at `start` does.
-
-    `others` are the end and start of those that overlap with it, by end.
-    """
-    starts = sorted([other_start for _, other_start in others])
-    before = bisect_right(starts, start)
-    most, ended = before + 1, 0
-    # The most run at once when one of them begins.
-    for began, other_start in enumerate(starts[before:], before + 2):
-        while others[ended][0] <= other_start:
-            ended += 1
-        most = max(most, began - ended)
-    return most

@@ -74,12 +74,15 @@ class Table(Generic[S]):
 
     def touch(self, key: str) -> S | None:
         """The row under `key`, to change."""
-        row = self.rows.get(key)
+        if self._capacity is None:
+            row = self.rows.get(key)
+        else:
+            self._settle_order()
+            row = self.rows.pop(key, None)
+            if row is not None:
+                self.rows[key] = row
         if row is not None:
             self._touched.add(key)
-            if self._capacity is not None:
-                self._settle_order()
-                self.rows[key] = self.rows.pop(key)
         return row
 
     def put(self, key: str, row: S) -> S:

@@ -40,26 +40,25 @@ class Chart(Struct):
 
     def add(self, successes: Iterable[bool]) -> None:
         """Take in the executions that come next, in the order of recording."""
+        count, fast, baseline = self.count, self.fast, self.baseline
         for success in successes:
             value = 0.0 if success else 1.0
-            self.count = count = self.count + 1
-            self.fast += (FAST if count > FAST_SETTLED else 1.0 / (count + 1)) * (value - self.fast)
-            if count > LEARNING_EXECUTIONS:
-                self._test()
-            slow = SLOW if count > SLOW_SETTLED else 1.0 / (count + 1)
-            self.baseline += slow * (value - self.baseline)
+            count += 1
+            fast += (FAST if count > FAST_SETTLED else 1.0 / (count + 1)) * (value - fast)
+            if count > LEARNING_EXECUTIONS and _is_far(fast - baseline, baseline):
+                self.alarm = "degrading" if fast > baseline else "improving"
+                self.alarm_at = count
+                fast = baseline
+            baseline += (SLOW if count > SLOW_SETTLED else 1.0 / (count + 1)) * (value - baseline)
+        self.count, self.fast, self.baseline = count, fast, baseline
 
     @property
     def trend(self) -> Trend:
         """What the last alarm said, while it is recent."""
         return self.alarm if self.count - self.alarm_at < REMEMBERED_EXECUTIONS else "stable"
 
-    def _test(self) -> None:
-        baseline = self.baseline
-        difference = self.fast - baseline
-        variance = baseline * (1.0 - baseline)
-        # z > ALARM, squared: this is done for every execution.
-        if difference * difference > ALARM_SQUARED * max(variance, LEAST_VARIANCE):
-            self.alarm = "degrading" if difference > 0 else "improving"
-            self.alarm_at = self.count
-            self.fast = baseline
+
+def _is_far(difference: float, baseline: float) -> bool:
+    """Whether z > ALARM, squared: this is asked for every execution."""
+    variance = baseline * (1.0 - baseline)
+    return difference * difference > ALARM_SQUARED * max(variance, LEAST_VARIANCE)

@@ -108,10 +108,7 @@ class Buckets:
 
     def add(self, number: int, key: str, values: Sequence[int]) -> None:
         """Add `values` under `key` in bucket `number`."""
-        bucket = self._open.get(number)
-        if bucket is None:
-            bucket = self._open[number] = self.get(number)
-        _increase(bucket, key, values)
+        _increase(self._open.get(number) or self._opened(number), key, values)
 
     def get(self, number: int) -> dict[str, Cell]:
         """The sums of one bucket by key."""
@@ -119,6 +116,10 @@ class Buckets:
             return self._open[number]
         packed = self._packed.get(number)
         return {} if packed is None else _decode(packed)
+
+    def _opened(self, number: int) -> dict[str, Cell]:
+        bucket = self._open[number] = self.get(number)
+        return bucket
 
     def drop_before(self, number: int) -> None:
         """Forget all buckets before `number`."""
@@ -159,11 +160,11 @@ class Window(Buckets):
 
     def add(self, number: int, key: str, values: Sequence[int]) -> None:
         """Add `values` under `key`; what lies further back than the grace is passed over."""
-        if number < self.floor - self.grace:
-            return
-        super().add(number, key, values)
         if number >= self.floor:
             _increase(self.totals, key, values)
+        elif number < self.floor - self.grace:
+            return
+        _increase(self._open.get(number) or self._opened(number), key, values)
 
     def move(self, floor: int) -> None:
         """Let the totals begin at bucket `floor`; it may move either way."""

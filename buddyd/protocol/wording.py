@@ -16,6 +16,7 @@ from buddyd.domain.execution import EffortLevel
 
 LONGEST_QUOTE = 64
 """Characters of what a client sent that are sent back to it."""
+NO_CONTROL_CHARACTERS = "Expected text without control characters"
 
 _TYPES = {
     "array": "a list",
@@ -56,7 +57,7 @@ def explain(error: msgspec.ValidationError, known: Iterable[str] = ()) -> tuple[
     if choice := _BAD_CHOICE.match(reason):
         return f"Expected {_choices(path)}, got {cut(choice['value'])}", path
     if "matching regex" in reason:
-        return "Expected text without control characters", path
+        return NO_CONTROL_CHARACTERS, path
     return _in_words(reason), path
 
 
