@@ -1,6 +1,7 @@
 """Queries over the socket, while records arrive."""
 
 import random
+import statistics
 import time
 from contextlib import ExitStack
 
@@ -36,6 +37,7 @@ Took = dict[str, list[float]]
 def measure(plan: Plan, databases: Databases) -> Table:
     """Every query at every size."""
     found: dict[int, Took] = {}
+    rates: list[float] = []
     with ExitStack() as stack:
         daemons = {
             rows: stack.enter_context(running(database=databases.full(rows))) for rows in plan.rows
@@ -44,8 +46,8 @@ def measure(plan: Plan, databases: Databases) -> Table:
             found[rows] = {query: [] for query in QUERIES}
             _sample(daemon, {query: [] for query in QUERIES}, 10)
         for number in range(plan.rounds):
-            for rows in sorted(plan.rows, reverse=bool(number % 2)):
-                _sample(daemons[rows], found[rows], SAMPLES)
+            in_turn = sorted(plan.rows, reverse=bool(number % 2))
+            rates += [_sample(daemons[rows], found[rows], SAMPLES) for rows in in_turn]
     least = min(plan.rows)
     lines = [
         _line(query, rows, found[rows][query], found[least][query], least)
@@ -55,20 +57,26 @@ def measure(plan: Plan, databases: Databases) -> Table:
     how = (
         f"Over the socket, one at a time, with pauses of up to {MOST_PAUSE_SECONDS * 1e3:g} ms, "
         f"while another process records {RECORDS_A_SECOND:,} executions a second in batches of "
-        f"{BATCH}; {load.AGENTS} agents, {load.TOOLS} tools. Sizes are those before these come on top."
+        f"{BATCH} (it came to {statistics.median(rates):,.0f}). "
+        f"{load.AGENTS} agents, {load.TOOLS} tools. A size is that before these come."
     )
     return Table("Queries", how, lines)
 
 
-def _sample(daemon: BenchDaemon, took: Took, count: int) -> None:
+def _sample(daemon: BenchDaemon, took: Took, count: int) -> float:
+    """Take so many samples of each query; returns how many records a second came meanwhile."""
     messages = {query: load.request(query) for query in QUERIES}
     pauses = random.Random(count)
-    with feeding(daemon.socket, RECORDS_A_SECOND), Connection(daemon.socket) as connection:
+    with (
+        feeding(daemon.socket, RECORDS_A_SECOND) as came_to,
+        Connection(daemon.socket) as connection,
+    ):
         for _ in range(count):
             for query, message in messages.items():
                 # Not in step with those who record.
                 time.sleep(pauses.random() * MOST_PAUSE_SECONDS)
                 took[query].append(connection.time(message))
+    return came_to[0]
 
 
 def _line(query: str, rows: int, took: list[float], at_least: list[float], least: int) -> Line:
