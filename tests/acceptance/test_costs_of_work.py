@@ -16,6 +16,7 @@ from typing import NamedTuple, Self
 import anyio.to_thread
 import pytest
 
+from buddyd.actors.aggregator import AggregatorActor
 from buddyd.protocol.messages import (
     METHODS,
     GetAgentsStatus,
@@ -96,7 +97,10 @@ class Work:
 async def watched(path: Path) -> AsyncIterator[tuple[House, Work]]:
     """A house at rest, and what its database does from now on."""
     async with at_work(path) as house:
-        await until(lambda: house.actors["aggregator"]._round is None)
+        aggregator = house.actors["aggregator"]
+        assert isinstance(aggregator, AggregatorActor)
+        # It cleans up once when it starts.
+        await until(lambda: aggregator._cleanup_at > 0)
         work = Work()
         work.statements = await statements(house.database)
         for _ in house.database._readers:
