@@ -1,9 +1,9 @@
 """Recording while the daemon deletes what is past its time, or writes a backup."""
 
 import statistics
-import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -118,13 +118,15 @@ def _times(count: int) -> Going:
 def _until(daemon: BenchDaemon, method: str, **params: object) -> Going:
     """Go on until the daemon has done this."""
 
-    def ask() -> None:
+    def ask() -> bytes:
         with Connection(daemon.socket) as connection:
-            connection.ask(load.request(method, params))
+            return connection.ask(load.request(method, params))
 
-    thread = threading.Thread(target=ask)
-    thread.start()
-    return thread.is_alive
+    executor = ThreadPoolExecutor(max_workers=1)
+    answer = executor.submit(ask)
+    executor.shutdown(wait=False)
+    # What has failed is raised, not taken for done.
+    return lambda: not (answer.done() and answer.result())
 
 
 def _record(daemon: BenchDaemon, going: Going) -> list[float]:
