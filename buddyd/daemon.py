@@ -54,6 +54,7 @@ logger = log.get_logger()
 
 COLLECTOR_MAILBOX = 256
 PROJECTION_MAILBOX = 128
+SWITCH_SECONDS = 0.001
 DRAIN_SECONDS = 10.0
 STATUS_SECONDS = 10.0
 PATIENCE_SECONDS = 30.0
@@ -315,6 +316,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the daemon in the foreground; ends the process with an exit code of sysexits.h."""
     # The database, the socket and what lies beside them are nobody else's to read.
     os.umask(0o077)
+    # The thread that writes takes the interpreter's lock back after every statement: while the
+    # event loop is busy, it should not have to wait long for it.
+    sys.setswitchinterval(SWITCH_SECONDS)
     given = _parser().parse_args(arguments)
     try:
         loaded = config.load(Path(given.config) if given.config else None)

@@ -66,14 +66,15 @@ class Collector(Actor[CollectorMessage]):
             for envelope in envelopes:
                 envelope.answer(error)
             return
-        self._publish(appended)
+        # The answers first, so that they leave before anything is folded; and nothing between
+        # them and the news, so that a query that follows an answer finds the news in the mailbox.
         for envelope, receipt in zip(envelopes, appended.receipts, strict=True):
             self._count(receipt)
             records = isinstance(envelope.message.request, RecordExecutions)
             envelope.answer(receipt if records else Done())
+        self._publish(appended)
 
     def _publish(self, appended: Appended) -> None:
-        # Before the answers, so that a query that follows one finds the news in the mailbox.
         # Nothing waits here: what finds no room is read from the journal later.
         if appended.entries:
             committed = Committed(list(segments(appended.entries, SEGMENT_ENTRIES)))

@@ -43,7 +43,7 @@ CHECKPOINT_ENTRIES = 20_000
 REFUSED_SECONDS = 5.0
 CATCH_UP_SECONDS = 0.5
 READ_ENTRIES = 2_000
-SEGMENT_ENTRIES = 500
+SEGMENT_ENTRIES = 1000
 """Entries that are folded at once, before others get a turn."""
 
 

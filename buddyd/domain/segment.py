@@ -5,8 +5,7 @@ in a segment at a time, and what several projections need of it is worked out on
 journal at other places gives the same state.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter
 from typing import NamedTuple
@@ -17,6 +16,8 @@ from buddyd.domain.windows import hour_of, minute_of
 Groups = Mapping[str, Sequence[ExecutionRecorded]]
 """Executions by a name, each group in the order of recording."""
 
+_agent = attrgetter("agent")
+_tool = attrgetter("tool")
 recorded_at = attrgetter("recorded_at")
 finished_at = attrgetter("finished_at")
 success = attrgetter("success")
@@ -52,6 +53,18 @@ class Segment:
         self.first_seq = entries[0].seq
         self.last_seq = entries[-1].seq
         self.hour = hour_of(entries[0].recorded_at)
+        self.executions = [entry for entry in entries if type(entry) is ExecutionRecorded]
+        self.by_tool: Groups = _grouped(self.executions, _tool)
+        """The executions of each tool, and of each agent."""
+        self.by_agent: Groups = _grouped(self.executions, _agent)
+        self.tool_sums = list(_sums(self.by_tool))
+        """What the executions of each tool, and of each agent, come to by minute."""
+        self.agent_sums = list(_sums(self.by_agent))
+
+    @property
+    def has_events(self) -> bool:
+        """Whether anything but executions is among the entries."""
+        return len(self.executions) != len(self.entries)
 
     def after(self, seq: int) -> "Segment | None":
         """What follows entry number `seq`."""
@@ -59,48 +72,6 @@ class Segment:
             return self
         rest = [entry for entry in self.entries if entry.seq > seq]
         return Segment(rest) if rest else None
-
-    @cached_property
-    def executions(self) -> Sequence[ExecutionRecorded]:
-        """The executions among the entries."""
-        return [entry for entry in self.entries if type(entry) is ExecutionRecorded]
-
-    @property
-    def has_events(self) -> bool:
-        """Whether anything but executions is among the entries."""
-        return len(self.executions) != len(self.entries)
-
-    @cached_property
-    def by_tool(self) -> Groups:
-        """The executions of each tool."""
-        groups: dict[str, list[ExecutionRecorded]] = {}
-        for execution in self.executions:
-            group = groups.get(execution.tool)
-            if group is None:
-                group = groups[execution.tool] = []
-            group.append(execution)
-        return groups
-
-    @cached_property
-    def by_agent(self) -> Groups:
-        """The executions of each agent."""
-        groups: dict[str, list[ExecutionRecorded]] = {}
-        for execution in self.executions:
-            group = groups.get(execution.agent)
-            if group is None:
-                group = groups[execution.agent] = []
-            group.append(execution)
-        return groups
-
-    @cached_property
-    def tool_sums(self) -> Sequence[Sum]:
-        """What the executions of each tool come to, by minute."""
-        return list(_sums(self.by_tool))
-
-    @cached_property
-    def agent_sums(self) -> Sequence[Sum]:
-        """What the executions of each agent come to, by minute."""
-        return list(_sums(self.by_agent))
 
 
 def segments(entries: Sequence[JournalEntry], most: int) -> Iterator[Segment]:
@@ -119,8 +90,24 @@ def failures_in_a_row(before: int, executions: Sequence[ExecutionRecorded]) -> i
     return before + len(executions)
 
 
+def _grouped(
+    executions: Iterable[ExecutionRecorded], name_of: Callable[[ExecutionRecorded], str]
+) -> dict[str, list[ExecutionRecorded]]:
+    groups: dict[str, list[ExecutionRecorded]] = {}
+    for execution in executions:
+        name = name_of(execution)
+        group = groups.get(name)
+        if group is None:
+            group = groups[name] = []
+        group.append(execution)
+    return groups
+
+
 def _sums(groups: Groups) -> Iterator[Sum]:
     for name, group in groups.items():
+        if len(group) == 1:
+            yield _sum_of_one(name, group[0])
+            continue
         times = list(map(finished_at, group))
         first = minute_of(min(times))
         if first == minute_of(max(times)):
@@ -128,6 +115,11 @@ def _sums(groups: Groups) -> Iterator[Sum]:
             continue
         for minute, part in _by_minute(group).items():
             yield _sum(minute, name, part)
+
+
+def _sum_of_one(name: str, one: ExecutionRecorded) -> Sum:
+    minute, successes = minute_of(one.finished_at), int(one.success)
+    return Sum(minute, name, 1, successes, one.duration, one.cost, one.estimate, one.tokens)
 
 
 def _by_minute(group: Iterable[ExecutionRecorded]) -> dict[int, list[ExecutionRecorded]]:

@@ -7,7 +7,6 @@ out what expires, so a query reads totals and never a record.
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, tzinfo
-from operator import add
 from typing import Protocol
 
 import msgspec
@@ -190,6 +189,7 @@ def _increase(sums: dict[str, Cell], key: str, values: Sequence[int]) -> None:
     if cell is None:
         sums[key] = list(values)
         return
-    sums[key] = cell = list(map(add, cell, values))
+    for position, value in enumerate(values):
+        cell[position] += value
     if not cell[0]:
         del sums[key]
