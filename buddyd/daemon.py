@@ -127,6 +127,7 @@ class Daemon:
             clock=clock,
             in_doubt=options.in_doubt,
             health=self.health,
+            escalate=self.supervisor.escalate,
         )
         sessions = SessionSettings(dispatcher.dispatch, limits.max_message_bytes, traffic)
         policy = AccessPolicy(settings.access).roles

@@ -7,7 +7,7 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -181,11 +181,65 @@ def test_a_device_that_fails_ends_it_before_it_acknowledges_anything_more(
     code, _, last = end(daemon)
     assert code == 74
     assert "cannot be relied on" in last
-    daemon.process = subprocess.Popen(daemon.command, stderr=subprocess.PIPE, text=True)
-    checked = daemon.wait_for("database checked")
-    assert checked["thorough"] is True
-    daemon.wait_for("started")
+    goes_on_after_a_check(daemon)
     assert acknowledged <= total(daemon) <= acknowledged + 1000
+
+
+@contextmanager
+def failing_from_now_on(daemon: DaemonProcess, call: str, path: str, error: str) -> Iterator[None]:
+    """A system call on a file of the running daemon fails meanwhile."""
+    trace_or_skip()
+    assert daemon.process is not None
+    where = ["-f", "-p", str(daemon.process.pid), "-P", str(daemon.database) + path]
+    inject = ["-e", f"trace={call}", "-e", f"inject={call}:error={error}"]
+    command = ["strace", "-o", "/dev/null", *where, *inject]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tracer:
+        assert tracer.stderr is not None
+        attached = tracer.stderr.readline()
+        assert "attached" in attached, attached
+        try:
+            yield
+        finally:
+            tracer.terminate()
+
+
+def test_a_device_that_fails_a_reader_alone_ends_it_too(daemon: DaemonProcess) -> None:
+    """A page that could not be read once may come back without what was written to it."""
+    for first in range(0, 10_000, 1000):
+        record(daemon, first, 1000)
+    daemon.stop()
+    daemon.start()
+    with failing_from_now_on(daemon, "pread64", "", "EIO"):
+        # Ten thousand records are more than a reader keeps in memory.
+        answer = daemon.call("get_executions", limit=10_000)
+        code, events, last = end(daemon)
+    assert answer["error"]["code"] == UNAVAILABLE
+    assert "ending" in answer["error"]["data"]["reason"]
+    assert code == 74
+    assert "cannot be relied on" in last
+    assert "Traceback" not in str(events)
+    goes_on_after_a_check(daemon)
+    assert total(daemon) == 10_000
+
+
+def test_a_disk_that_turns_read_only_under_it_is_an_honest_end(daemon: DaemonProcess) -> None:
+    """As a file system does after an error of its device; nobody else can do it to one in use."""
+    record(daemon, 0, 100)
+    with failing_from_now_on(daemon, "pwrite64", "-wal", "EROFS"):
+        with suppress(OSError):
+            assert "error" in record(daemon, 100, 1)
+        code, _, last = end(daemon)
+    assert code == 74
+    assert "cannot be relied on" in last
+    goes_on_after_a_check(daemon)
+    assert total(daemon) == 100
+    assert record(daemon, 100, 1)["result"]["accepted"] == 1
+
+
+def goes_on_after_a_check(daemon: DaemonProcess) -> None:
+    daemon.process = subprocess.Popen(daemon.command, stderr=subprocess.PIPE, text=True)
+    assert daemon.wait_for("database checked")["thorough"] is True
+    daemon.wait_for("started")
 
 
 # Another program

@@ -244,7 +244,7 @@ async def test_a_fatal_error_is_not_survived() -> None:
         assert isinstance(supervisor.failure, StorageBroken)
         assert clerk.starts == 1
         # What ends the daemon is the first reason, not what follows from it.
-        supervisor._escalate(ActorGaveUp("later"))
+        supervisor.escalate(ActorGaveUp("later"))
         assert isinstance(supervisor.failure, StorageBroken)
 
 
