@@ -323,6 +323,45 @@ def test_unfinished_messages_take_bounded_memory_and_small_ones_pass_by(
         assert daemon.figures().memory_bytes - before < 8 * 2 * 8 * MEGABYTE
 
 
+@contextlib.contextmanager
+def tricklers(daemon: ObservedDaemon, count: int) -> Iterator[None]:
+    """Clients that have begun a large message, and send a byte of it now and then."""
+    over = threading.Event()
+
+    def trickle(client: Client) -> None:
+        with contextlib.suppress(OSError):
+            while not over.wait(0.02):
+                client.raw.sendall(b"x")
+
+    with ExitStack() as stack:
+        clients = [stack.enter_context(Client(daemon.socket)) for _ in range(count)]
+        threads = [threading.Thread(target=trickle, args=(client,)) for client in clients]
+        for client in clients:
+            client.raw.sendall(b'{"id":"' + b"x" * 100_000)
+        # The bytes have come before the answer to what was asked after them.
+        daemon.call("ping")
+        for thread in threads:
+            thread.start()
+        yield
+        over.set()
+        for thread in threads:
+            thread.join()
+
+
+def test_clients_that_trickle_large_messages_do_not_keep_others_from_sending_theirs(
+    daemon: ObservedDaemon,
+) -> None:
+    """They would for thirty seconds, which is what a message may take."""
+    batch = [execution(task_id="x" * 256) for _ in range(6_000)]
+    with tricklers(daemon, 8), Client(daemon.socket) as honest:
+        request = honest.request("record_executions", executions=batch)
+        assert len(request) > 2_000_000
+        begin = time.monotonic()
+        honest.raw.sendall(request)
+        assert honest.hear()["result"]["accepted"] == 6_000
+        assert 1.0 < time.monotonic() - begin < LONGEST_SECONDS
+
+
 def test_large_messages_are_served_in_turn(daemon: ObservedDaemon) -> None:
     batch = [execution(task_id="x" * 256)] * 400
     with ExitStack() as stack:
