@@ -18,7 +18,10 @@ def make_folder(folder: Path) -> None:
 
 
 def sync(place: Path) -> None:
-    """Have a file, or the names in a folder, on the disk; raises OSError."""
+    """Have a file, or the names in a folder, on the disk; raises OSError.
+
+    Never to be used on a database that is open: it closes a descriptor of its own.
+    """
     descriptor = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
