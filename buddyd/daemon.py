@@ -5,6 +5,7 @@ start; the way back is the stop, in reverse order.
 """
 
 import argparse
+import faulthandler
 import os
 import signal
 import socket
@@ -55,9 +56,12 @@ logger = log.get_logger()
 COLLECTOR_MAILBOX = 256
 PROJECTION_MAILBOX = 128
 DRAIN_SECONDS = 10.0
+STOP_SECONDS = 50.0
+"""How long a stop may take: what it waits for adds up to less, unless something hangs."""
 STATUS_SECONDS = 10.0
 PATIENCE_SECONDS = 30.0
 """What a start that takes long asks systemd for, again and again."""
+_STDERR = 2
 # What a running daemon cannot change.
 FIXED_SETTINGS = ("socket", "database", "durability", "retention", "limits")
 
@@ -75,6 +79,8 @@ class Options(Struct, frozen=True, kw_only=True):
     """Whether the clock may be behind, because it does not believe a jump of the host's yet."""
     reload: Callable[[], config.Settings] | None = None
     """Reads the configuration anew, at SIGHUP."""
+    end_after: Callable[[float], None] = lambda _: None
+    """Sees to it that the process ends within so many seconds, come what may."""
 
 
 class Daemon:
@@ -185,6 +191,7 @@ async def run(
                 # First of all, so that a start that takes long can be called off.
                 await tasks.start(_obey_signals, daemon, notifier, stop)
                 tasks.start_soon(_stop_on_failure, daemon.supervisor, stop)
+                tasks.start_soon(_end_in_time, options, stop)
                 try:
                     if await _start(daemon, actors, notifier, stop):
                         await _serve(daemon, sockets, notifier, stop, ready)
@@ -288,6 +295,12 @@ async def _stop_on_failure(supervisor: Supervisor, stop: anyio.Event) -> None:
     stop.set()
 
 
+async def _end_in_time(options: Options, stop: anyio.Event) -> None:
+    # A thread of the database that hangs can neither be cancelled nor left behind.
+    await stop.wait()
+    options.end_after(STOP_SECONDS)
+
+
 async def _notify(health: Health, notifier: Notifier) -> None:
     """Tell systemd that all is well, as long as it is."""
     interval = watchdog_interval()
@@ -316,6 +329,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the daemon in the foreground; ends the process with an exit code of sysexits.h."""
     # The database, the socket and what lies beside them are nobody else's to read.
     os.umask(0o077)
+    _open_standard_files()
+    # Whatever hangs: systemd's watchdog ends it with SIGABRT, and the journal has the stacks.
+    faulthandler.enable(_STDERR)
     given = _parser().parse_args(arguments)
     try:
         loaded = config.load(Path(given.config) if given.config else None)
@@ -330,6 +346,21 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         print(f"buddyd: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(error.exit_code)
     sys.exit(0)
+
+
+def _open_standard_files() -> None:
+    """What is opened later must not take their numbers: lines of the log would end up in it."""
+    for descriptor in range(_STDERR + 1):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            # The lowest number that is free.
+            os.open(os.devnull, os.O_RDWR)
+
+
+def _end_after(seconds: float) -> None:
+    """End the process by then, with the stacks of its threads on standard error."""
+    faulthandler.dump_traceback_later(seconds, exit=True, file=_STDERR)
 
 
 def _options(given: argparse.Namespace, settings: config.Settings, file: Path | None) -> Options:
@@ -347,6 +378,7 @@ def _options(given: argparse.Namespace, settings: config.Settings, file: Path | 
         database=Path(os.path.realpath(config.database_path(settings, given.database))),
         inherited=inherited,
         reload=lambda: _with_level(config.load(file).settings, given.log_level),
+        end_after=_end_after,
     )
 
 

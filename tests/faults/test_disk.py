@@ -1,6 +1,5 @@
 """Disks that are full, read-only or fail, and other programs that hold the database."""
 
-import select
 import shutil
 import signal
 import sqlite3
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from buddyd.actors import aggregator
 from tests.faults.disk_support import (
     Ballast,
     aside,
@@ -23,7 +23,7 @@ from tests.faults.disk_support import (
     total,
     trace_or_skip,
 )
-from tests.support.process import PATIENCE_SECONDS, DaemonProcess, execution
+from tests.support.process import PATIENCE_SECONDS, DaemonProcess, PatchedDaemon, execution
 
 UNAVAILABLE = -32000
 
@@ -295,13 +295,10 @@ def record_long(daemon: DaemonProcess, first: int) -> None:
 
 def fill_until(daemon: DaemonProcess, event: str, first: int) -> int:
     """Record until the log of the daemon begins with `event`; the next number."""
-    assert daemon.process is not None
-    assert daemon.process.stderr is not None
     for number in range(first, 10**6, 1000):
         record_long(daemon, number)
-        while select.select([daemon.process.stderr], [], [], 0)[0]:
-            if event in daemon.process.stderr.readline():
-                return number + 1000
+        if daemon.has_said(event):
+            return number + 1000
     raise AssertionError(event)
 
 
@@ -319,6 +316,16 @@ def replace(path: Path) -> None:
 
 def remove_log(path: Path) -> None:
     Path(f"{path}-wal").unlink()
+
+
+def test_a_file_that_is_gone_is_noticed_while_nobody_records(tmp_path: Path) -> None:
+    assert aggregator.CLEANUP_SECONDS == 60.0
+    often = "from buddyd.actors import aggregator\naggregator.CLEANUP_SECONDS = 0.1"
+    with PatchedDaemon(tmp_path, often) as daemon:
+        daemon.database.unlink()
+        code, _, last = end(daemon)
+    assert code == 74
+    assert "deleted or replaced" in last
 
 
 @pytest.mark.parametrize("take_away", [remove, replace, remove_log])
