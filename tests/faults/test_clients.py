@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import os
+import signal
 import socket
 import struct
 import threading
@@ -13,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from buddyd.protocol.framing import Encoding
+from buddyd.server.listener import REFUSED_SECONDS
 from tests.support.outside import Client, ObservedDaemon, percentile, until
 from tests.support.process import execution
 
@@ -286,17 +289,28 @@ def test_more_connections_than_allowed_get_an_error_in_their_encoding(
     crowded: ObservedDaemon,
 ) -> None:
     with ExitStack() as stack:
-        over = [
-            stack.enter_context(Client(crowded.socket, encoding))
-            for _ in range(100)
-            for encoding in Encoding
-        ]
-        for client in over:
-            with contextlib.suppress(BrokenPipeError):
-                client.raw.sendall(client.request("ping"))
+        over = []
+        for encoding in list(Encoding) * 100:
+            client = stack.enter_context(Client(crowded.socket, encoding))
+            # At once: who says nothing for two seconds is sent away without a word.
+            client.raw.sendall(client.request("ping"))
+            over.append(client)
         answers = [client.hear() for client in over]
     assert [answer["id"] for answer in answers] == [1] * 200
     assert {answer["error"]["code"] for answer in answers} == {-32000}
+
+
+def test_a_connection_over_the_limit_is_told_so_by_a_daemon_that_stood_still(
+    crowded: ObservedDaemon,
+) -> None:
+    with Client(crowded.socket) as over:
+        crowded.wait_for("connection refused")
+        os.kill(crowded.pid, signal.SIGSTOP)
+        over.raw.sendall(over.request("ping"))
+        # Longer than it waits for what such a client says.
+        time.sleep(REFUSED_SECONDS + 0.2)
+        os.kill(crowded.pid, signal.SIGCONT)
+        assert over.hear()["error"]["code"] == -32000
 
 
 def test_a_place_that_becomes_free_is_given_to_the_next(tmp_path: Path) -> None:
