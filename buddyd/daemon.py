@@ -11,10 +11,10 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import anyio
 import anyio.abc
@@ -52,6 +52,8 @@ from buddyd.storage.retention import Retention
 from buddyd.systemd import Notifier, listen_sockets, watchdog_interval
 
 logger = log.get_logger()
+
+T = TypeVar("T")
 
 COLLECTOR_MAILBOX = 256
 PROJECTION_MAILBOX = 128
@@ -184,7 +186,9 @@ async def run(
     """
     stop, notifier = stop or anyio.Event(), Notifier()
     with _sockets(options) as sockets:
-        async with open_database(options.database, settings.durability) as database:
+        async with AsyncExitStack() as stack:
+            opening = open_database(options.database, settings.durability)
+            database = await _patiently(notifier, stack.enter_async_context(opening))
             daemon = Daemon(settings, options, database)
             await _load(daemon.journal, options.database)
             async with anyio.create_task_group() as tasks, anyio.create_task_group() as actors:
@@ -203,6 +207,28 @@ async def run(
     if daemon.supervisor.failure is not None:
         raise daemon.supervisor.failure
     logger.info("stopped")
+
+
+async def _patiently(notifier: Notifier, work: Awaitable[T]) -> T:
+    """Do a part of the start that may take long, and ask systemd for the time meanwhile."""
+
+    async def ask() -> None:
+        while True:
+            notifier.extend_timeout(PATIENCE_SECONDS)
+            await anyio.sleep(PATIENCE_SECONDS / 3)
+
+    failure: Exception | None = None
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(ask)
+        try:
+            result = await work
+        except Exception as error:
+            failure = error
+        tasks.cancel_scope.cancel()
+    if failure is not None:
+        # The group would have wrapped it.
+        raise failure
+    return result
 
 
 async def _load(journal: Journal, path: Path) -> None:
@@ -224,15 +250,9 @@ async def _start(
             await stop.wait()
             starting.cancel_scope.cancel()
 
-        async def ask_for_patience() -> None:
-            # An actor that hangs is given up by the supervisor; what is left is honest work.
-            while True:
-                notifier.extend_timeout(PATIENCE_SECONDS)
-                await anyio.sleep(PATIENCE_SECONDS / 3)
-
         starting.start_soon(give_up)
-        starting.start_soon(ask_for_patience)
-        await daemon.supervisor.start(actors)
+        # An actor that hangs is given up by the supervisor; what is left is honest work.
+        await _patiently(notifier, daemon.supervisor.start(actors))
         starting.cancel_scope.cancel()
     return daemon.supervisor.failure is None and not stop.is_set()
 
