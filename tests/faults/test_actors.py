@@ -2,7 +2,6 @@
 
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -33,7 +32,7 @@ from buddyd.storage.journal import Journal
 from tests.faults.kill_support import QUERIES, SEED, Ids
 from tests.oracle import Oracle, differences
 from tests.support.daemon import RawClient, Refused, copy_as_it_is, raw_client, running_daemon
-from tests.support.process import PATIENCE_SECONDS, DaemonProcess, execution
+from tests.support.process import PATIENCE_SECONDS, DaemonProcess, PatchedDaemon, execution
 
 pytestmark = pytest.mark.anyio
 
@@ -334,9 +333,8 @@ async def test_an_honest_catch_up_may_take_longer_than_a_hang(
 # To the end: as processes, for the daemon's own end is what is looked at
 
 FAULTY = """
-import sys
 import anyio
-from buddyd import daemon, health
+from buddyd import health
 from buddyd.actors.{module} import {actor} as Faulty
 from buddyd.runtime import supervisor
 
@@ -361,11 +359,10 @@ quick = supervisor.RestartPolicy(within_seconds={within}, first_delay=0.01, long
 daemon.Supervisor = lambda: supervisor.Supervisor(quick)
 Faulty.turn_limit = {limit}
 Faulty.{method} = faulty({fault}, Faulty.{method})
-daemon.main(sys.argv[1:])
 """
 
 
-class FaultyDaemon(DaemonProcess):
+class FaultyDaemon(PatchedDaemon):
     """A daemon one of whose actors has a fault in one of its methods, which never goes away."""
 
     def __init__(
@@ -379,9 +376,8 @@ class FaultyDaemon(DaemonProcess):
         within: float = 60.0,
         env: dict[str, str] | None = None,
     ) -> None:
-        super().__init__(folder, env=env)
         owner = ACTORS[name]
-        self._script = FAULTY.format(
+        patch = FAULTY.format(
             module=owner.__module__.rpartition(".")[2],
             actor=owner.__name__,
             method=method,
@@ -389,11 +385,7 @@ class FaultyDaemon(DaemonProcess):
             limit=limit,
             within=within,
         )
-
-    @property
-    def command(self) -> list[str]:
-        """The script in the place of the program."""
-        return [sys.executable, "-c", self._script, *super().command[3:]]
+        super().__init__(folder, patch, env=env)
 
 
 @pytest.mark.parametrize("name", ACTORS)
