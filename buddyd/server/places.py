@@ -38,7 +38,8 @@ class Places:
         """Let the next one have a place."""
         self._free.release()
 
-    async def _take(self, place: "Place") -> None:
+    async def take(self, place: "Place") -> None:
+        """Wait for one; who has one and is slow has to hurry meanwhile."""
         try:
             self._free.acquire_nowait()
         except anyio.WouldBlock:
@@ -46,6 +47,10 @@ class Places:
                 other.hurry()
             await self._free.acquire()
         self._coming.add(place)
+
+    def has_come(self, place: "Place") -> None:
+        """Nobody waits for the client of this one any more."""
+        self._coming.discard(place)
 
 
 class Place:
@@ -60,14 +65,14 @@ class Place:
 
     async def take(self) -> None:
         """Wait for one's turn."""
-        await self._places._take(self)  # noqa: SLF001 - the two are one
+        await self._places.take(self)
         self.is_held = True
         self._patience = PATIENCE_SECONDS
 
     def hand_over(self) -> bool:
         """The message is whole, its place the request's: says whether `release` is due for it."""
         was_held, self.is_held = self.is_held, False
-        self._places._coming.discard(self)  # noqa: SLF001
+        self._places.has_come(self)
         return was_held
 
     def give_up(self) -> None:

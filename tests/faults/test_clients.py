@@ -373,7 +373,7 @@ def test_clients_that_trickle_large_messages_do_not_keep_others_from_sending_the
         begin = time.monotonic()
         honest.raw.sendall(request)
         assert honest.hear()["result"]["accepted"] == 6_000
-        assert 1.0 < time.monotonic() - begin < LONGEST_SECONDS
+        assert time.monotonic() - begin < LONGEST_SECONDS
 
 
 def test_large_messages_are_served_in_turn(daemon: ObservedDaemon) -> None:
