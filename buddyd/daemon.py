@@ -5,15 +5,16 @@ start; the way back is the stop, in reverse order.
 """
 
 import argparse
+import faulthandler
 import os
 import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import anyio
 import anyio.abc
@@ -52,13 +53,18 @@ from buddyd.systemd import Notifier, listen_sockets, watchdog_interval
 
 logger = log.get_logger()
 
+T = TypeVar("T")
+
 COLLECTOR_MAILBOX = 256
 PROJECTION_MAILBOX = 128
 SWITCH_SECONDS = 0.001
 DRAIN_SECONDS = 10.0
+STOP_SECONDS = 50.0
+"""How long a stop may take: what it waits for adds up to less, unless something hangs."""
 STATUS_SECONDS = 10.0
 PATIENCE_SECONDS = 30.0
 """What a start that takes long asks systemd for, again and again."""
+_STDERR = 2
 # What a running daemon cannot change.
 FIXED_SETTINGS = ("socket", "database", "durability", "retention", "limits")
 
@@ -76,6 +82,8 @@ class Options(Struct, frozen=True, kw_only=True):
     """Whether the clock may be behind, because it does not believe a jump of the host's yet."""
     reload: Callable[[], config.Settings] | None = None
     """Reads the configuration anew, at SIGHUP."""
+    end_after: Callable[[float], None] = lambda _: None
+    """Sees to it that the process ends within so many seconds, come what may."""
 
 
 class Daemon:
@@ -128,6 +136,7 @@ class Daemon:
             clock=clock,
             in_doubt=options.in_doubt,
             health=self.health,
+            escalate=self.supervisor.escalate,
         )
         sessions = SessionSettings(dispatcher.dispatch, limits.max_message_bytes, traffic)
         policy = AccessPolicy(settings.access).roles
@@ -178,13 +187,16 @@ async def run(
     """
     stop, notifier = stop or anyio.Event(), Notifier()
     with _sockets(options) as sockets:
-        async with open_database(options.database, settings.durability) as database:
+        async with AsyncExitStack() as stack:
+            opening = open_database(options.database, settings.durability)
+            database = await _patiently(notifier, stack.enter_async_context(opening))
             daemon = Daemon(settings, options, database)
             await _load(daemon.journal, options.database)
             async with anyio.create_task_group() as tasks, anyio.create_task_group() as actors:
                 # First of all, so that a start that takes long can be called off.
                 await tasks.start(_obey_signals, daemon, notifier, stop)
                 tasks.start_soon(_stop_on_failure, daemon.supervisor, stop)
+                tasks.start_soon(_end_in_time, options, stop)
                 try:
                     if await _start(daemon, actors, notifier, stop):
                         await _serve(daemon, sockets, notifier, stop, ready)
@@ -196,6 +208,28 @@ async def run(
     if daemon.supervisor.failure is not None:
         raise daemon.supervisor.failure
     logger.info("stopped")
+
+
+async def _patiently(notifier: Notifier, work: Awaitable[T]) -> T:
+    """Do a part of the start that may take long, and ask systemd for the time meanwhile."""
+
+    async def ask() -> None:
+        while True:
+            notifier.extend_timeout(PATIENCE_SECONDS)
+            await anyio.sleep(PATIENCE_SECONDS / 3)
+
+    failure: Exception | None = None
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(ask)
+        try:
+            result = await work
+        except Exception as error:
+            failure = error
+        tasks.cancel_scope.cancel()
+    if failure is not None:
+        # The group would have wrapped it.
+        raise failure
+    return result
 
 
 async def _load(journal: Journal, path: Path) -> None:
@@ -217,15 +251,9 @@ async def _start(
             await stop.wait()
             starting.cancel_scope.cancel()
 
-        async def ask_for_patience() -> None:
-            # An actor that hangs is given up by the supervisor; what is left is honest work.
-            while True:
-                notifier.extend_timeout(PATIENCE_SECONDS)
-                await anyio.sleep(PATIENCE_SECONDS / 3)
-
         starting.start_soon(give_up)
-        starting.start_soon(ask_for_patience)
-        await daemon.supervisor.start(actors)
+        # An actor that hangs is given up by the supervisor; what is left is honest work.
+        await _patiently(notifier, daemon.supervisor.start(actors))
         starting.cancel_scope.cancel()
     return daemon.supervisor.failure is None and not stop.is_set()
 
@@ -288,6 +316,12 @@ async def _stop_on_failure(supervisor: Supervisor, stop: anyio.Event) -> None:
     stop.set()
 
 
+async def _end_in_time(options: Options, stop: anyio.Event) -> None:
+    # A thread of the database that hangs can neither be cancelled nor left behind.
+    await stop.wait()
+    options.end_after(STOP_SECONDS)
+
+
 async def _notify(health: Health, notifier: Notifier) -> None:
     """Tell systemd that all is well, as long as it is."""
     interval = watchdog_interval()
@@ -319,6 +353,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     # The thread that writes takes the interpreter's lock back after every statement: while the
     # event loop is busy, it should not have to wait long for it.
     sys.setswitchinterval(SWITCH_SECONDS)
+    _open_standard_files()
+    # Whatever hangs: systemd's watchdog ends it with SIGABRT, and the journal has the stacks.
+    faulthandler.enable(_STDERR)
     given = _parser().parse_args(arguments)
     try:
         loaded = config.load(Path(given.config) if given.config else None)
@@ -333,6 +370,21 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         print(f"buddyd: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(error.exit_code)
     sys.exit(0)
+
+
+def _open_standard_files() -> None:
+    """What is opened later must not take their numbers: lines of the log would end up in it."""
+    for descriptor in range(_STDERR + 1):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            # The lowest number that is free.
+            os.open(os.devnull, os.O_RDWR)
+
+
+def _end_after(seconds: float) -> None:
+    """End the process by then, with the stacks of its threads on standard error."""
+    faulthandler.dump_traceback_later(seconds, exit=True, file=_STDERR)
 
 
 def _options(given: argparse.Namespace, settings: config.Settings, file: Path | None) -> Options:
@@ -350,6 +402,7 @@ def _options(given: argparse.Namespace, settings: config.Settings, file: Path | 
         database=Path(os.path.realpath(config.database_path(settings, given.database))),
         inherited=inherited,
         reload=lambda: _with_level(config.load(file).settings, given.log_level),
+        end_after=_end_after,
     )
 
 

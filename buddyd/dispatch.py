@@ -19,7 +19,7 @@ from buddyd.domain.answers import (
 )
 from buddyd.domain.execution import MAX_AHEAD_SECONDS, Execution
 from buddyd.domain.windows import rfc3339
-from buddyd.errors import InvalidParams, Unavailable
+from buddyd.errors import FatalError, InvalidParams, Unavailable
 from buddyd.health import Health
 from buddyd.protocol.messages import (
     Backup,
@@ -87,6 +87,7 @@ class Dispatcher:
         clock: Callable[[], float],
         in_doubt: Callable[[], bool],
         health: Health,
+        escalate: Callable[[FatalError], None],
     ) -> None:
         self._collector = collector
         self._projections = projections
@@ -99,6 +100,7 @@ class Dispatcher:
         self._clock = clock
         self._in_doubt = in_doubt
         self._health = health
+        self._escalate = escalate
         self._desks: dict[type[Request], Desk] = {
             GetAll: self._everything,
             GetExecutions: self._executions,
@@ -121,10 +123,19 @@ class Dispatcher:
             case Ping():
                 deliver(self._health.pong())
             case _ if desk := self._desks.get(type(request)):
-                deliver(await desk(request))
+                deliver(await self._at(desk, request))
             case _:
                 asked = Asked(request, self._journal.last_seq)
                 await self._owners[type(request)].put(Envelope(asked, deliver))
+
+    async def _at(self, desk: Desk, request: Request) -> Answer:
+        """What a desk answers; what cannot be survived is not survived here either."""
+        try:
+            return await desk(request)
+        except FatalError as error:
+            self._escalate(error)
+            reason = "The daemon is ending after a fatal error, which its log explains."
+            raise Unavailable(reason, 5.0) from error
 
     def _submitted(
         self, request: Execution | RecordExecutions | StartExecution | ReportAgent

@@ -184,10 +184,10 @@ MAY_OPEN = frozenset(
         ("buddyd.storage.recovery", "_readable"),
         ("buddyd.storage.recovery", "_new_first_page"),
         ("buddyd.storage.recovery", "_save"),
-        ("buddyd.storage.recovery", "_sync"),
-        # The copy, before SQLite has it; and its folder.
+        # The copy, before SQLite has it.
         ("buddyd.storage.backup", "_write"),
-        ("buddyd.storage.backup", "_sync_folder"),
+        # Folders; and what was saved, before it gets the database's name.
+        ("buddyd.storage.folders", "sync"),
     }
 )
 

@@ -5,6 +5,7 @@ the forecast of the next window leaves free of all that it can run at once.
 """
 
 from collections.abc import Iterable
+from fractions import Fraction
 
 from msgspec import Struct, field
 
@@ -33,7 +34,7 @@ RECENT_MINUTES = 10
 """Little's law is applied to what finished in the last ten minutes."""
 RECENT = RECENT_MINUTES * 60 * MICROSECONDS
 BOTTLENECK_HOURS = 24
-BOTTLENECK_SCORE = 0.3
+BOTTLENECK_SCORE = Fraction(3, 10)
 MOST_BOTTLENECKS = 3
 MOST_TOOLS = 50
 """Tools of one agent that are told apart; further ones count as `~other`."""
@@ -264,13 +265,19 @@ def _mean_duration(cell: Cell | None, otherwise: float) -> float:
 
 
 def _bottlenecks(tools: dict[str, Cell]) -> list[str]:
-    """The tools that take the most of the agent's busy time, failures counting on top."""
+    """The tools that take the most of the agent's busy time, failures counting on top.
+
+    A tool's score is its share of that time, times one plus its failure rate. It is exact, so that
+    equal ones are equal: those go by name.
+    """
     busy = sum(cell[2] for cell in tools.values())
     if not busy:
         return []
+    # The scores add up to two at most, and few are high: what is compared first is cheap.
+    least, of = BOTTLENECK_SCORE.as_integer_ratio()
     scores = {
-        name: duration / busy * (1 + failed / executions)
+        name: Fraction(duration * (executions + failed), executions)
         for name, (executions, failed, duration) in tools.items()
+        if of * duration * (executions + failed) >= least * busy * executions
     }
-    worst_first = sorted(scores, key=lambda name: (-scores[name], name))
-    return [name for name in worst_first if scores[name] >= BOTTLENECK_SCORE][:MOST_BOTTLENECKS]
+    return sorted(scores, key=lambda name: (-scores[name], name))[:MOST_BOTTLENECKS]

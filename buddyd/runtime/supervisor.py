@@ -242,7 +242,7 @@ class Supervisor:
     async def start(self, tasks: anyio.abc.TaskGroup) -> None:
         """Start the actors in order, each after the one before is ready."""
         for child in self.children:
-            tasks.start_soon(child.live, self._escalate, name=f"actor {child.name}")
+            tasks.start_soon(child.live, self.escalate, name=f"actor {child.name}")
             await child.ready()
 
     async def stop(self, limit: float = 15.0) -> None:
@@ -258,7 +258,8 @@ class Supervisor:
         """The actors that have made no progress for more than `limit` seconds."""
         return [child.name for child in self.children if child.seconds_without_progress > limit]
 
-    def _escalate(self, error: FatalError) -> None:
+    def escalate(self, error: FatalError) -> None:
+        """Say that the daemon must end, whoever has met the reason; the first one counts."""
         if self.failure is None:
             self.failure = error
             self.failed.set()

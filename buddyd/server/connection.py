@@ -5,6 +5,7 @@ very turn of the loop in which the read is cancelled, asyncio logs an InvalidSta
 nothing to anybody. `anyio.wait_readable` knows of that case, and all waiting here goes through it.
 """
 
+import select
 import socket
 from typing import NoReturn
 
@@ -19,6 +20,15 @@ class Connection(anyio.abc.ByteStream):
     def __init__(self, raw: socket.socket) -> None:
         raw.settimeout(0)
         self.raw = raw
+
+    async def says_something(self, within: float) -> bool:
+        """Whether there is something to receive, be it the end, within so many seconds."""
+        with anyio.move_on_after(within):
+            await anyio.wait_readable(self.raw)
+        # Where this process stood still meanwhile, the time is over before the bytes are seen.
+        poll = select.poll()
+        poll.register(self.raw, select.POLLIN)
+        return bool(poll.poll(0))
 
     async def receive(self, max_bytes: int = 65_536) -> bytes:
         """What has come, at least a byte; raises EndOfStream, BrokenResourceError."""

@@ -256,8 +256,9 @@ class Server:
         session = Session(connection, frozenset(Role), settings)
         self._refused += 1
         try:
-            with anyio.move_on_after(patience):
-                await session.run()
+            if await connection.says_something(patience):
+                with anyio.move_on_after(patience):
+                    await session.run()
         finally:
             self._refused -= 1
             self._tell()

@@ -36,6 +36,7 @@ from buddyd.protocol.messages import (
 )
 from buddyd.protocol.wording import cut, ended, lowered
 from buddyd.runtime.channels import Deliver
+from buddyd.server.places import Place, Places
 
 log = structlog.get_logger()
 
@@ -75,7 +76,7 @@ class SessionSettings(Struct, frozen=True):
     dispatch: Dispatch
     max_message_bytes: int
     traffic: Traffic
-    large: anyio.Semaphore = msgspec.field(default_factory=lambda: anyio.Semaphore(MOST_LARGE))
+    large: Places = msgspec.field(default_factory=lambda: Places(MOST_LARGE))
     """The places for large messages."""
 
 
@@ -107,8 +108,7 @@ class Session:
         self._roles = roles
         self._settings = settings
         self._framer = Framer(settings.max_message_bytes)
-        # Whether this connection has a place for the large message that is coming.
-        self._has_place = False
+        self._place = Place(settings.large)
         self._reading = anyio.CancelScope()
         self._pending: dict[int, _Pending] = {}
         self._tokens = 0
@@ -134,7 +134,7 @@ class Session:
             log.debug("client gone", reason=str(gone.exceptions[0]))
         finally:
             # The places of what was taken on are free once that is answered.
-            self._give_up_place()
+            self._place.give_up()
 
     def drain(self) -> None:
         """Read nothing more; what was received is still answered."""
@@ -164,6 +164,8 @@ class Session:
             await self._take_place(self._framer.pending)
             try:
                 with anyio.fail_after(self._whole_by - anyio.current_time()):
+                    if self._place.is_held:
+                        return await self._place.receive(self._stream.receive)
                     return await self._stream.receive(READ_BYTES)
             except anyio.EndOfStream:
                 pass
@@ -178,27 +180,28 @@ class Session:
 
     async def _take_place(self, size: int) -> None:
         """Wait for one's turn, where what there is of a message is large."""
-        if size > LARGE_BYTES and not self._has_place:
-            await self._settings.large.acquire()
-            self._has_place = True
+        if size > LARGE_BYTES and not self._place.is_held:
+            await self._until_room()
+            await self._place.take()
             # Its time begins anew: it was not for the client that it had to wait.
             self._whole_by = anyio.current_time() + MESSAGE_SECONDS
 
-    def _give_up_place(self) -> None:
-        if self._has_place:
-            self._has_place = False
-            self._settings.large.release()
-
-    async def _take(self, message: bytes) -> None:
-        """Answer a message, or see to it that it will be answered."""
+    async def _until_room(self) -> None:
+        """Wait while too much is unanswered, or not yet read by the client."""
         while len(self._pending) >= MOST_PENDING or self._unsent_bytes >= MOST_UNSENT_BYTES:
             self._room = anyio.Event()
             await self._room.wait()
+
+    async def _take(self, message: bytes) -> None:
+        """Answer a message, or see to it that it will be answered."""
+        if not self._place.is_held:
+            # With a place, nothing is waited for but the message: others wait for the place.
+            await self._until_room()
         await self._take_place(len(message))
         try:
             request = decode_request(self._encoding, message)
         except ProtocolError as error:
-            self._give_up_place()
+            self._place.give_up()
             self._send_error(error.request_id, _described(error))
             return
         token = self._expect(request)
@@ -241,10 +244,12 @@ class Session:
         deadline = math.inf if patient else anyio.current_time() + ANSWER_SECONDS
         self._tokens += 1
         self._pending[self._tokens] = _Pending(
-            request.answer_id, request.wants_answer, request.method, deadline, self._has_place
+            request.answer_id,
+            request.wants_answer,
+            request.method,
+            deadline,
+            self._place.hand_over(),
         )
-        # The place is the request's from now on.
-        self._has_place = False
         if deadline < self._wakes_at:
             self._news.set()
         return self._tokens
