@@ -15,7 +15,7 @@ from buddyd.domain.execution import LATEST_TIME
 from buddyd.domain.forecast import Backcast, Prediction, backcast
 from buddyd.domain.journal import MICROSECONDS, ExecutionRecorded, microseconds
 from buddyd.domain.load import BusySeries, Concurrency
-from buddyd.domain.names import admit, join, split
+from buddyd.domain.names import admit, join
 from buddyd.domain.projection import Projection, Table
 from buddyd.domain.segment import Segment
 from buddyd.domain.settings import DomainSettings
@@ -23,6 +23,7 @@ from buddyd.domain.windows import (
     GRACE_HOURS,
     GRACE_MINUTES,
     Cell,
+    PairWindow,
     Window,
     hour_of,
     minute_of,
@@ -48,6 +49,29 @@ class Load(Struct):
     """Those that are told apart."""
 
 
+class _Work(Struct, frozen=True):
+    """How long an agent's work took in the last day, in seconds, and what held it up."""
+
+    mean: float | None
+    """None where nothing was done."""
+    mean_by_tool: dict[str, float]
+    bottlenecks: list[str]
+
+    def completion(
+        self, now: float, waiting: int, running: list[OpenTask], parallel: int
+    ) -> float | None:
+        """When what waits and runs should be done; None where nothing does, or can be told."""
+        mean = self.mean
+        if mean is None or not (waiting or running):
+            return None
+        left = [
+            max(0.0, self.mean_by_tool.get(task.tool, mean) - (now - task.started_at))
+            for task in running
+        ]
+        done = now + max([*left, (sum(left) + waiting * mean) / parallel])
+        return min(done, LATEST_TIME)
+
+
 class _Known(Struct, frozen=True):
     """A forecast, and what it was made from."""
 
@@ -68,8 +92,9 @@ class Capacity(Projection):
         # Executions, microseconds.
         self._recent = Window(GRACE_MINUTES)
         # Executions, failures, microseconds by agent and tool.
-        self._day = Window(GRACE_HOURS)
+        self._day = PairWindow(GRACE_HOURS)
         self._known: dict[str, _Known] = {}
+        self._work: dict[str, _Work] = {}
         self.parts = {
             "roster": self._roster.table,
             # A series of another width has another name: it starts anew.
@@ -91,6 +116,7 @@ class Capacity(Projection):
             self._series.add(name, runs)
             row.concurrency.add(runs)
             self._count_by_tool(name, row, executions)
+            self._work.pop(name, None)
 
     def _count_by_tool(self, name: str, row: Load, executions: Iterable[ExecutionRecorded]) -> None:
         sums: dict[tuple[int, str], Cell] = {}
@@ -115,7 +141,8 @@ class Capacity(Projection):
         """Let the windows end at `now`."""
         self._roster.forget()
         self._recent.move(minute_of(now) - RECENT_MINUTES + 1)
-        self._day.move(hour_of(now) - BOTTLENECK_HOURS + 1)
+        if self._day.move(hour_of(now) - BOTTLENECK_HOURS + 1):
+            self._work.clear()
         current = self._series.window_of(now)
         length = SERIES_SECONDS // self._series.width
         self._series.move(current - length, current)
@@ -127,13 +154,11 @@ class Capacity(Projection):
     def answer(self, now: float) -> PredictiveCapacity:
         """The forecasts at `now`."""
         self.advance(now)
-        tools = self._tools_by_agent()
         return PredictiveCapacity(
             timestamp=rfc3339(now),
             window_seconds=self._series.width,
             forecasts=[
-                self._forecast(name, agent, tools.get(name, {}), now)
-                for name, agent in self._roster.present(now)
+                self._forecast(name, agent, now) for name, agent in self._roster.present(now)
             ],
         )
 
@@ -152,7 +177,7 @@ class Capacity(Projection):
                 most -= 1
         return False
 
-    def _forecast(self, name: str, agent: Agent, tools: dict[str, Cell], now: float) -> Forecast:
+    def _forecast(self, name: str, agent: Agent, now: float) -> Forecast:
         parallel = self._parallel(name, agent)
         known = self._backcast(name, parallel, self._series.window_of(now))
         waiting, running = self._waiting(name, agent, parallel), self._running(name, agent, now)
@@ -163,7 +188,8 @@ class Capacity(Projection):
         free = _free(prediction, parallel)
         if self._roster.status(agent, now) == "OFFLINE":
             free = (0, 0, 0)
-        done = _completion(now, waiting, running, tools, parallel)
+        work = self._work.get(name) or self._learn(name)
+        done = work.completion(now, waiting, running, parallel)
         return Forecast(
             agent_id=name,
             estimated_available_capacity=free[1],
@@ -171,7 +197,7 @@ class Capacity(Projection):
             capacity_high=free[2],
             current_queue_depth=waiting,
             predicted_completion_time=None if done is None else rfc3339(done),
-            bottleneck_tools=_bottlenecks(tools),
+            bottleneck_tools=work.bottlenecks,
             forecast_error=_error_points(known, parallel),
         )
 
@@ -223,12 +249,9 @@ class Capacity(Projection):
         _, duration = self._recent.totals.get(name, (0, 0))
         return duration / RECENT
 
-    def _tools_by_agent(self) -> dict[str, dict[str, Cell]]:
-        found: dict[str, dict[str, Cell]] = {}
-        for key, cell in self._day.totals.items():
-            agent, tool = split(key)
-            found.setdefault(agent, {})[tool] = cell
-        return found
+    def _learn(self, name: str) -> _Work:
+        self._work[name] = work = _described(self._day.under(name))
+        return work
 
 
 def _free(prediction: Prediction, parallel: int) -> tuple[int, int, int]:
@@ -244,24 +267,15 @@ def _error_points(known: Backcast | None, parallel: int) -> float | None:
     return 100 * known.mean_error / parallel
 
 
-def _completion(
-    now: float, waiting: int, running: list[OpenTask], tools: dict[str, Cell], parallel: int
-) -> float | None:
-    """When what waits and runs should be done, at the mean durations of the last day."""
+def _described(tools: dict[str, Cell]) -> _Work:
     executions = sum(cell[0] for cell in tools.values())
-    if not executions or not (waiting or running):
-        return None
-    mean = sum(cell[2] for cell in tools.values()) / executions / MICROSECONDS
-    left = [
-        max(0.0, _mean_duration(tools.get(task.tool), mean) - (now - task.started_at))
-        for task in running
-    ]
-    done = now + max([*left, (sum(left) + waiting * mean) / parallel])
-    return min(done, LATEST_TIME)
-
-
-def _mean_duration(cell: Cell | None, otherwise: float) -> float:
-    return otherwise if cell is None else cell[2] / cell[0] / MICROSECONDS
+    if not executions:
+        return _Work(mean=None, mean_by_tool={}, bottlenecks=[])
+    return _Work(
+        mean=sum(cell[2] for cell in tools.values()) / executions / MICROSECONDS,
+        mean_by_tool={name: cell[2] / cell[0] / MICROSECONDS for name, cell in tools.items()},
+        bottlenecks=_bottlenecks(tools),
+    )
 
 
 def _bottlenecks(tools: dict[str, Cell]) -> list[str]:

@@ -31,6 +31,8 @@ class Pipeline(Projection):
         self._day = Window(GRACE_MINUTES)
         self._hours = Hours()
         self._stale: set[int] = set()
+        # What was worked out and still holds.
+        self._breakdowns: dict[str, ToolBreakdown] = {}
         self.parts = {"roster": self._roster.table, "day": self._day, "hours": self._hours}
 
     def fold(self, segment: Segment) -> None:
@@ -40,10 +42,12 @@ class Pipeline(Projection):
             self._day.add(tool.minute, tool.name, (tool.executions, tool.successes, tool.duration))
             self._hours.record(tool)
             self._stale.add(tool.minute // HOUR_MINUTES)
+            self._breakdowns.pop(tool.name, None)
 
     def advance(self, now: float) -> None:
         """Let the windows end at `now`."""
-        self._day.move(day_floor(now))
+        if self._day.move(day_floor(now)):
+            self._breakdowns.clear()
         self._roster.forget()
         self._hours.drop_before(self.first_hour(now) - GRACE_HOURS)
 
@@ -78,19 +82,25 @@ class Pipeline(Projection):
         return [hour for hour in hours if hour.executions]
 
     def _last_day(self) -> LastDay:
-        tools = dict(sorted(self._day.totals.items()))
-        total = sum(cell[0] for cell in tools.values())
-        successful = sum(cell[1] for cell in tools.values())
+        tools = {name: self._breakdown(name) for name in sorted(self._day.totals)}
+        total = sum(tool.total for tool in tools.values())
+        successful = sum(tool.successful for tool in tools.values())
         return LastDay(
             total_tasks=total,
             successful_tasks=successful,
             failed_tasks=total - successful,
             success_rate=ratio(successful, total),
-            tool_breakdown={name: _breakdown(cell) for name, cell in tools.items()},
+            tool_breakdown=tools,
         )
 
+    def _breakdown(self, name: str) -> ToolBreakdown:
+        breakdown = self._breakdowns.get(name)
+        if breakdown is None:
+            breakdown = self._breakdowns[name] = _described(self._day.totals[name])
+        return breakdown
 
-def _breakdown(cell: Cell) -> ToolBreakdown:
+
+def _described(cell: Cell) -> ToolBreakdown:
     total, successful, duration = cell
     return ToolBreakdown(
         total=total,

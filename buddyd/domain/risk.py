@@ -1,5 +1,6 @@
 """Risk patterns: failing tools and costs that stand out; and what to do about the former."""
 
+from functools import lru_cache
 from operator import attrgetter
 
 from msgspec import Struct
@@ -13,7 +14,7 @@ from buddyd.domain.answers import (
     ToolRecommendations,
 )
 from buddyd.domain.confidence import level
-from buddyd.domain.failures import UNKNOWN, Failures, Fallback, Fallbacks, error_types
+from buddyd.domain.failures import UNKNOWN, Failures, Fallback, Fallbacks
 from buddyd.domain.journal import NANODOLLARS, ExecutionRecorded, ratio
 from buddyd.domain.names import join
 from buddyd.domain.projection import Projection, Table
@@ -53,6 +54,11 @@ class Anomaly(Struct, frozen=True):
             ratio=self.cost / self.usual,
             timestamp=rfc3339(self.finished_at),
         )
+
+
+@lru_cache(maxsize=2 * ANOMALIES_SHOWN)
+def _described(anomaly: Anomaly) -> CostAnomaly:
+    return anomaly.describe()
 
 
 class Risks(Projection):
@@ -109,15 +115,13 @@ class Risks(Projection):
         return RiskPatterns(
             timestamp=rfc3339(now),
             failure_patterns=self._failures.patterns(now),
-            cost_anomalies=[anomaly.describe() for anomaly in shown],
+            cost_anomalies=[_described(anomaly) for anomaly in shown],
             total_cost_anomalies=sum(cell[0] for cell in self._anomaly_counts.totals.values()),
         )
 
     def recommend(self, now: float) -> ToolRecommendations:
         """What to do at `now`, the worst tool first."""
         self.advance(now)
-        errors = error_types(self._failures.month_errors)
-        fallbacks = self._fallbacks.best()
         low = [
             (name, executions, failed)
             for name, (executions, failed) in self._failures.month.totals.items()
@@ -125,7 +129,10 @@ class Risks(Projection):
         ]
         low.sort(key=lambda tool: (-tool[2] / tool[1], tool[0]))
         found = [
-            _recommendation(*tool, errors.get(tool[0], {}), fallbacks.get(tool[0])) for tool in low
+            _recommendation(
+                *tool, self._failures.errors_of_the_month(tool[0]), self._fallbacks.best(tool[0])
+            )
+            for tool in low
         ]
         return ToolRecommendations(
             timestamp=rfc3339(now), total_recommendations=len(found), recommendations=found

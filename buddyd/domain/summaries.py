@@ -1,6 +1,7 @@
 """Hourly summaries: what Tier 2 keeps of each hour."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -42,6 +43,11 @@ class Hour(Struct, frozen=True):
         )
 
 
+@lru_cache(maxsize=64)
+def _label(number: int) -> str:
+    return rfc3339(number * HOUR)
+
+
 class Hours(Buckets):
     """The hours of Tier 2, and how many executions each had."""
 
@@ -61,7 +67,7 @@ class Hours(Buckets):
     def count(self, number: int) -> HourCount:
         """How many executions ended in an hour, and how many of them failed."""
         total, failed = self._counts.get(number, (0, 0))
-        return HourCount(hour=rfc3339(number * HOUR), total_tasks=total, failed_tasks=failed)
+        return HourCount(hour=_label(number), total_tasks=total, failed_tasks=failed)
 
     def between(self, first: int, end: int) -> Iterator[Hour]:
         """The hours from `first` to before `end` that have executions, oldest first."""

@@ -38,6 +38,8 @@ class Tools(Projection):
         self._month = Window(GRACE_HOURS)
         self._tools: Table[Tool] = Table(Tool)
         self._stale: set[str] = set()
+        # What was worked out and still holds.
+        self._profiles: dict[str, ToolProfile] = {}
         self._recorded_hour = 0
         self.parts = {"month": self._month, "tools": self._tools}
 
@@ -53,6 +55,7 @@ class Tools(Projection):
                 tool = self._tools.put(name, Tool(executions[0].finished_at))
             tool.last_finished = max(tool.last_finished, *map(finished_at, executions))
             tool.chart.add(map(success, executions))
+            self._profiles.pop(name, None)
         self._stale.update(segment.by_tool)
 
     def advance(self, now: float) -> None:
@@ -61,6 +64,7 @@ class Tools(Projection):
         if floor == self._month.floor:
             return
         self._month.move(floor)
+        self._profiles.clear()
         self._stale.update(self._tools.rows)
         # By the time of the journal and not by `now`: an entry that is still to be folded may
         # have come when the tool had not left yet.
@@ -85,12 +89,12 @@ class Tools(Projection):
 
     def profiles(self) -> Iterator[ToolProfile]:
         """Every tool with executions in the window, in no order."""
-        return (self._profile(name, self._tools.rows[name]) for name in self._month.totals)
+        return map(self._profile, self._month.totals)
 
     def stale_profiles(self) -> tuple[list[ToolProfile], list[str]]:
         """What of Tier 3 has to be written, and what has to go, since the last call."""
         totals = self._month.totals
-        present = [self._profile(n, self._tools.rows[n]) for n in self._stale if n in totals]
+        present = [self._profile(name) for name in self._stale if name in totals]
         gone = [name for name in self._stale if name not in totals]
         self._stale.clear()
         return present, gone
@@ -99,7 +103,13 @@ class Tools(Projection):
         """How many tools are known."""
         return len(self._month.totals)
 
-    def _profile(self, name: str, tool: Tool) -> ToolProfile:
+    def _profile(self, name: str) -> ToolProfile:
+        profile = self._profiles.get(name)
+        if profile is None:
+            profile = self._profiles[name] = self._describe(name, self._tools.rows[name])
+        return profile
+
+    def _describe(self, name: str, tool: Tool) -> ToolProfile:
         count, successes, duration, cost, tokens = self._month.totals[name]
         low, high = wilson_interval(successes, count)
         verdict = level(successes, count, self._settings)
