@@ -25,6 +25,7 @@ from buddyd.domain.costs import Costs
 from buddyd.domain.pipeline import Pipeline
 from buddyd.domain.registry import Registry
 from buddyd.domain.risk import Risks
+from buddyd.domain.segment import Segment
 from buddyd.protocol.framing import Encoding
 from buddyd.protocol.messages import RecordExecutions
 from buddyd.runtime.actor import Actor
@@ -232,14 +233,16 @@ async def test_what_was_half_folded_is_folded_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     projection = PROJECTIONS[name]
-    fold, left = projection.fold, 30
+    fold, left = projection.fold, 1
 
-    def faulty(itself: Any, entry: Any) -> None:  # noqa: ANN401
+    def faulty(itself: Any, segment: Segment) -> None:  # noqa: ANN401
         nonlocal left
-        left -= 1
-        fold(itself, entry)
-        if left == 0:
+        half = len(segment.entries) // 2
+        if left and half:
+            left -= 1
+            fold(itself, Segment(segment.entries[:half]))
             raise ValueError("a fault that was put in")
+        fold(itself, segment)
 
     monkeypatch.setattr(projection, "fold", faulty)
     async with talk(tmp_path) as told:
@@ -313,9 +316,9 @@ async def test_an_honest_catch_up_may_take_longer_than_a_hang(
 ) -> None:
     fold = Pipeline.fold
 
-    def slow(itself: Pipeline, entry: Any) -> None:  # noqa: ANN401
-        time.sleep(0.0005)
-        fold(itself, entry)
+    def slow(itself: Pipeline, segment: Segment) -> None:
+        time.sleep(0.0005 * len(segment.entries))
+        fold(itself, segment)
 
     ids, killed = Ids("before", SEED), tmp_path / "killed"
     killed.mkdir()
@@ -325,7 +328,7 @@ async def test_an_honest_catch_up_may_take_longer_than_a_hang(
     faults.limit(AggregatorActor, 0.75)
     monkeypatch.setattr(Pipeline, "fold", slow)
     # It says so often that it gets on, for a slow machine not to look like one that hangs.
-    monkeypatch.setattr(projecting, "FOLDS_AT_ONCE", 10)
+    monkeypatch.setattr(projecting, "SEGMENT_ENTRIES", 10)
     async with talk(killed) as told:
         assert (await told.actor("aggregator"))["restarts"] == 0
 
