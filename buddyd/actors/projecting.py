@@ -2,6 +2,7 @@
 
 import math
 import sqlite3
+import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, TypeVar
@@ -196,7 +197,7 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
                 continue
             self.projection.fold(news)
             self.seq = news.last_seq
-            self._dirty_since = min(self._dirty_since, anyio.current_time())
+            self._dirty_since = min(self._dirty_since, time.monotonic())
             self.progressed()
             if len(news.entries) == SEGMENT_ENTRIES:
                 await anyio.lowlevel.checkpoint()
@@ -243,17 +244,17 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
             await self._try_checkpoint()
 
     async def _try_checkpoint(self) -> None:
-        if anyio.current_time() < self._not_before:
+        if time.monotonic() < self._not_before:
             return
         try:
             await self.checkpoint()
         except StorageRefused as error:
-            self._not_before = anyio.current_time() + REFUSED_SECONDS
+            self._not_before = time.monotonic() + REFUSED_SECONDS
             log.warning("checkpoint refused", actor=self.name, reason=error.reason)
 
     def _seconds_to_checkpoint(self) -> float:
         due = max(self._dirty_since + CHECKPOINT_SECONDS, self._not_before)
-        return due - anyio.current_time()
+        return due - time.monotonic()
 
     def _seconds_to_wait(self) -> float:
         # At the turn of the hour the windows of 30 days move, whether or not anything comes.

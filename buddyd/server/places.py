@@ -4,6 +4,7 @@ A client may send a large message as slowly as it likes while nobody waits for i
 somebody does, a client that has been slow for too long loses it, and its connection with it.
 """
 
+import time
 from collections.abc import Awaitable, Callable
 
 import anyio
@@ -82,11 +83,11 @@ class Place:
 
     async def receive(self, read: Callable[[int], Awaitable[bytes]]) -> bytes:
         """The next bytes of the message; raises TimeoutError where it is another one's turn."""
-        self._begun_at = anyio.current_time()
+        self._begun_at = time.monotonic()
         limit = self._patience if self._places.wanted else None
         with anyio.fail_after(limit) as self._receiving:
             data = await read(READ_BYTES)
-        took = anyio.current_time() - self._begun_at
+        took = time.monotonic() - self._begun_at
         self._patience -= max(0.0, took - len(data) / SLOW_BYTES_PER_SECOND)
         return data
 
