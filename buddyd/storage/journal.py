@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import UNSET, Struct
 
-from buddyd.domain.answers import Receipt
+from buddyd.domain.answers import Receipt, StoredExecution
 from buddyd.domain.execution import Execution, new_execution_id
 from buddyd.domain.journal import (
     AgentReported,
@@ -98,11 +98,17 @@ class Submitted(Struct, frozen=True):
     received_at: float
 
 
+Row = tuple[object, ...]
+"""An execution as INSERT_EXECUTION takes it: under its true names."""
+
+
 class Appended(Struct, frozen=True):
     """What a transaction appended: the entries, and a receipt for each submission in order."""
 
     entries: list[JournalEntry]
     receipts: list[Receipt]
+    rows: list[Row]
+    """The executions among the entries; see `stored`."""
 
 
 class Journal:
@@ -174,8 +180,8 @@ class _Batch:
         self._drafts = drafts
         self._first_hour = month_floor(now)
         self._entries: list[JournalEntry] = []
-        self._executions: list[tuple[object, ...]] = []
-        self._events: list[tuple[object, ...]] = []
+        self._executions: list[Row] = []
+        self._events: list[Row] = []
 
     def write(self, connection: sqlite3.Connection, submissions: Iterable[Submitted]) -> Appended:
         """Write all that is new."""
@@ -185,7 +191,7 @@ class _Batch:
         for kind, draft in self._drafts.items():
             rows = ((kind, name, since, day) for name, (since, day) in draft.changed.items())
             connection.executemany(SAVE_NAME, rows)
-        return Appended(self._entries, receipts)
+        return Appended(self._entries, receipts, self._executions)
 
     def _take(self, connection: sqlite3.Connection, submitted: Submitted) -> Receipt:
         match submitted.request:
@@ -294,6 +300,28 @@ class _Batch:
 
     def _counted(self, kind: str, name: str) -> str:
         return self._drafts[kind].counted(name, self.seq, int(self._now // DAY))
+
+
+def stored(row: Row) -> tuple[int, StoredExecution]:
+    """The number of an execution that was appended, and what Tier 1 has of it."""
+    seq, execution_id, task_id, agent_id, tool_name, finished_at, duration, success = row[:8]
+    cost, estimate, tokens, effort, browser, error_type, _ = row[8:]
+    execution = StoredExecution(
+        execution_id=execution_id,  # type: ignore[arg-type]
+        task_id=task_id,  # type: ignore[arg-type]
+        agent_id=agent_id,  # type: ignore[arg-type]
+        tool_name=tool_name,  # type: ignore[arg-type]
+        duration_seconds=duration,  # type: ignore[arg-type]
+        success=success,  # type: ignore[arg-type]
+        finished_at=finished_at,  # type: ignore[arg-type]
+        cost_actual=cost,  # type: ignore[arg-type]
+        cost_estimate=estimate,  # type: ignore[arg-type]
+        tokens_used=tokens,  # type: ignore[arg-type]
+        human_effort_level=effort,  # type: ignore[arg-type]
+        browser_used=browser,  # type: ignore[arg-type]
+        error_type=error_type,  # type: ignore[arg-type]
+    )
+    return seq, execution  # type: ignore[return-value]
 
 
 def _read(connection: sqlite3.Connection, after: int, limit: int) -> list[JournalEntry]:
