@@ -162,6 +162,7 @@ class Feed:
                 # No subscriber is worth the daemon.
                 log.exception("news were lost")
                 await anyio.sleep(CHANGED_SECONDS)
+                self._wake()
 
     @property
     def _end(self) -> int:
