@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from buddyd import feed as module
@@ -19,6 +19,7 @@ from buddyd.server.outlet import MOST_UNSENT_NOTIFIED, Outlet
 from buddyd.storage.journal import Appended
 from tests.server.conversation import until
 from tests.storage.records import NOW
+from tests.support.workloads import examples
 
 EXECUTIONS = Subscribe(events=["execution"])
 CHANGES = Subscribe(events=["changed"])
@@ -219,7 +220,7 @@ async def test_one_that_stops_for_too_long_is_told_how_many_it_missed_and_goes_o
 
 
 @pytest.mark.anyio
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(st.lists(st.integers(-30, 30).filter(bool), max_size=15))
 async def test_whatever_its_pace_a_reader_is_told_each_one_or_that_it_missed_it(
     steps: list[int],

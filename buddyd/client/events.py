@@ -31,6 +31,15 @@ class Events:
             connection.close()
             raise
 
+    @property
+    def ready(self) -> bool:
+        """Whether the next event has come already."""
+        return bool(self._heard)
+
+    def fileno(self) -> int:
+        """The connection's descriptor: where it is readable, more may have come."""
+        return self._connection.fileno()
+
     def close(self) -> None:
         """End the subscription, and its connection."""
         self._connection.close()
