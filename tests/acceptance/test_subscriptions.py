@@ -30,7 +30,7 @@ BATCH = 50
 
 @pytest.fixture
 def daemon(tmp_path: Path) -> Iterator[ObservedDaemon]:
-    with ObservedDaemon(tmp_path).start() as daemon:  # type: ignore[attr-defined]
+    with ObservedDaemon(tmp_path) as daemon:
         yield daemon
 
 
@@ -133,7 +133,7 @@ def test_a_duplicate_is_not_told_again(daemon: ObservedDaemon) -> None:
 def test_names_are_told_as_they_are_though_they_count_as_others(tmp_path: Path) -> None:
     config = tmp_path / "buddyd.toml"
     config.write_text("[limits]\nmax_tools = 1\n")
-    with ObservedDaemon(tmp_path, "--config", str(config)).start() as daemon:
+    with ObservedDaemon(tmp_path, "--config", str(config)) as daemon:
         with Client(daemon.socket).subscribe("execution", tool_name="second") as events:
             daemon.call("record_execution", **execution(tool_name="first"))
             daemon.call("record_execution", **execution(tool_name="second"))

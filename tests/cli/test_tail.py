@@ -49,7 +49,7 @@ SHOWN = [
 
 @pytest.fixture
 def daemon(tmp_path: Path) -> Iterator[ObservedDaemon]:
-    with ObservedDaemon(tmp_path).start() as daemon:  # type: ignore[attr-defined]
+    with ObservedDaemon(tmp_path) as daemon:
         yield daemon
 
 

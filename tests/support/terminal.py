@@ -118,9 +118,15 @@ class Window:
     def wait_for(self, wanted: str | Callable[[str], object]) -> str:
         """Read until the screen has a text, or until it is as `wanted` says; returns the screen."""
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while not (wanted in self.text if isinstance(wanted, str) else wanted(self.text)):
+        while not self._is(wanted):
             assert self._read(deadline), f"{wanted!r} never came; the screen:\n{self.text}"
         return self.text
+
+    def _is(self, wanted: str | Callable[[str], object]) -> bool:
+        # Within a synchronized update the screen is not shown yet.
+        if self.sent.rfind(b"\x1b[?2026h") > self.sent.rfind(b"\x1b[?2026l"):
+            return False
+        return wanted in self.text if isinstance(wanted, str) else bool(wanted(self.text))
 
     def end(self) -> int:
         """Read until the program has ended; its exit code, negative for a signal."""
