@@ -61,9 +61,10 @@ class Keys:
     def _cut(self) -> list[str]:
         if sequence := _SEQUENCE.match(self._text):
             self._text = self._text[sequence.end() :]
-            # With Shift or Ctrl held there are parameters before the letter.
+            # With Shift or Ctrl held there are parameters, which do not matter here.
             code = sequence[0][2:]
-            name = _NAMES.get(code) or _NAMES.get(code[-1] if code[-1] != "~" else "")
+            number = code.partition(";")[0].rstrip("~")
+            name = _NAMES.get(f"{number}~" if code.endswith("~") else code[-1])
             return [name] if name else []
         key, self._text = self._text[0], self._text[1:]
         if key in _CONTROLS:

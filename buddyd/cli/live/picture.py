@@ -22,20 +22,20 @@ _FEWEST_ROWS = 2
 """Of a section that is not chosen: fewer are not worth their heading."""
 _ROOM_TO_STAND = (20, 4)
 
-_HELP = """\
-1 \N{EN DASH} 5, Tab, \N{LEFTWARDS ARROW} \N{RIGHTWARDS ARROW}   choose a section
-\N{UPWARDS ARROW} \N{DOWNWARDS ARROW}, j k              move the cursor; PgUp PgDn Home End too
-Enter               look into the agent or the tool of that row
-Esc                 back; forget the filter
-/                   show only names that have these letters
-s                   sort by the next column
-r                   sort the other way round
-p, Space            pause, and go on
-q, Ctrl-C           quit
-
-Columns that have no room are left out; a wider window has them.
-Figures come when the daemon says that they have changed.""".splitlines()
-
+_HELP = [
+    ("1-5, Tab, \N{LEFTWARDS ARROW} \N{RIGHTWARDS ARROW}", "choose a section"),
+    ("\N{UPWARDS ARROW} \N{DOWNWARDS ARROW}, j k", "move the cursor; PgUp, PgDn, Home, End too"),
+    ("Enter", "look into the agent or the tool of that row"),
+    ("Esc", "go back; forget the filter"),
+    ("/", "show only names that have these letters"),
+    ("s", "sort by the next column"),
+    ("r", "sort the other way round"),
+    ("p, Space", "pause, and go on"),
+    ("q, Ctrl-C", "quit"),
+    ("", ""),
+    ("", "Columns that have no room are left out; a wider window has them."),
+    ("", "Figures come when the daemon says that they have changed."),
+]
 _KEYS = [
     ("q", "quit"),
     ("?", "help"),
@@ -54,7 +54,7 @@ def picture(state: State) -> list[Text]:
     """The lines of the screen, from the top."""
     columns, rows = state.columns, state.rows
     if columns < _ROOM_TO_STAND[0] or rows < _ROOM_TO_STAND[1]:
-        lines = [Text("too small")]
+        lines = [Text("too small"), *(Text() for _ in range(rows - 1))]
     else:
         body = _body(state, rows - 2)[: rows - 2]
         body += [Text()] * (rows - 2 - len(body))
@@ -64,7 +64,7 @@ def picture(state: State) -> list[Text]:
 
 def _body(state: State, rows: int) -> list[Text]:
     if state.help:
-        return [Text(each) for each in _HELP]
+        return [Text(f"  {key:<15}", "bold").append(meaning, "not bold") for key, meaning in _HELP]
     if state.shown is None:
         return [Text(), Text("Waiting for the daemon.", STYLES["quiet"])]
     if state.focus is not None:
@@ -78,13 +78,12 @@ def _body(state: State, rows: int) -> list[Text]:
 def _top(state: State) -> Text:
     text = Text("buddyd", "bold")
     if state.problem is not None:
-        text.append(f"  no daemon, retrying: {printable(state.problem)}", "bold red")
-        return text
-    if state.shown is not None:
+        text.append("  no daemon, retrying", "bold red")
+    elif state.shown is not None:
         day = state.shown.pipeline.last_24_hours
-        text.append(f"  {state.shown.agents.total_agents:,} agents")
-        text.append(f"  {len(state.shown.learning.tool_profiles):,} tools")
-        text.append(f"  {day.total_tasks:,} executions in 24 h")
+        text.append(f"  {_many(state.shown.agents.total_agents, 'agent')}")
+        text.append(f"  {_many(len(state.shown.learning.tool_profiles), 'tool')}")
+        text.append(f"  {_many(day.total_tasks, 'execution')} in 24 h")
     if state.filter or state.typing:
         text.append(f"  /{printable(state.filter)}{'_' if state.typing else ''}", "bold yellow")
     if state.paused:
@@ -96,11 +95,17 @@ def _top(state: State) -> Text:
     return text
 
 
+def _many(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
 def _clock(state: State) -> str:
-    """The time of day at the daemon's, where the user is."""
+    """The time of day at the daemon's, or of its last answer, where the user is."""
     if state.shown is None:
         return ""
-    return f"{datetime.fromisoformat(state.time).astimezone():%H:%M:%S}"
+    known = state.time if state.problem is None else state.shown.timestamp
+    since = "" if state.problem is None else "as of "
+    return f"{since}{datetime.fromisoformat(known).astimezone():%H:%M:%S}"
 
 
 def _bottom(state: State) -> Text:
@@ -109,6 +114,8 @@ def _bottom(state: State) -> Text:
         return Text("Type a part of a name; Enter keeps it, Esc forgets it", STYLES["quiet"])
     if state.help:
         return Text("Press a key to go on", STYLES["quiet"])
+    if state.problem is not None:
+        return Text(printable(state.problem), STYLES["bad"])
     for key, meaning in _KEYS if state.focus is None else _KEYS_OF_A_FOCUS:
         if cell_len(text.plain) + len(key) + len(meaning) + 1 > state.columns:
             break
