@@ -91,16 +91,24 @@ class _Tail:
             lost = self._follow(events)
         while True:
             complain(f"{lost} Waiting for it to come back.")
-            lost_at = time.time()
-            with self._subscribed_again() as events:
-                complain("The daemon is back.")
-                if events.subscribed.commits > self._commit:
-                    self._show_unknown(self._since(lost_at - _OVERLAP_SECONDS))
-                lost = self._follow(events)
+            lost = self._go_on(time.time())
+
+    def _go_on(self, lost_at: float) -> ConnectionLost:
+        """Show what came since the daemon was lost and then what comes, until it hangs up again."""
+        while True:
+            try:
+                with self._subscribed_again() as events:
+                    if events.subscribed.commits != self._commit:
+                        self._show_unknown(self._since(lost_at - _OVERLAP_SECONDS))
+                    complain("The daemon is back.")
+                    return self._follow(events)
+            except (Unreachable, Unavailable):
+                # It went before it had told all that came; that is still to be asked for.
+                time.sleep(_FIRST_PAUSE)
 
     def _follow(self, events: Events) -> ConnectionLost:
         """Show what comes until the daemon hangs up."""
-        self._commit = max(self._commit, events.subscribed.commits)
+        self._commit = events.subscribed.commits
         try:
             while True:
                 if not events.ready:

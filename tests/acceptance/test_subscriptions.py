@@ -34,11 +34,13 @@ def daemon(tmp_path: Path) -> Iterator[ObservedDaemon]:
         yield daemon
 
 
-def record(daemon: ObservedDaemon, name: str, count: int, **fields: object) -> None:
+def record(
+    daemon: ObservedDaemon, name: str, count: int, batch: int = BATCH, **fields: object
+) -> None:
     """Record `count` executions in batches, their ids being `name` and a number."""
     with Client(daemon.socket, timeout=60) as client:
-        for begin in range(0, count, BATCH):
-            numbers = range(begin, min(begin + BATCH, count))
+        for begin in range(0, count, batch):
+            numbers = range(begin, min(begin + batch, count))
             client.record_executions(
                 sample(execution_id=f"{name}-{n}", agent_id=name, **fields) for n in numbers
             )
@@ -167,18 +169,17 @@ def test_a_wrong_subscription_is_refused_in_words(daemon: ObservedDaemon) -> Non
 def test_a_reader_that_stops_is_told_how_many_it_missed_while_the_daemon_goes_on(
     daemon: ObservedDaemon,
 ) -> None:
-    count = 20_000
+    count = 12_000
 
     def seconds(work: Callable[[], None]) -> float:
         began = time.monotonic()
         work()
         return time.monotonic() - began
 
-    record(daemon, "warm", 2000)
-    alone = seconds(lambda: record(daemon, "x", count))
+    alone = seconds(lambda: record(daemon, "x", count, batch=400))
     with Client(daemon.socket).subscribe("execution") as stopped:
         before = daemon.figures().memory_bytes
-        watched = seconds(lambda: record(daemon, "y", count))
+        watched = seconds(lambda: record(daemon, "y", count, batch=400))
         grown = daemon.figures().memory_bytes - before
         missed, told = 0, 0
         for event in stopped:
