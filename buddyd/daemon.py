@@ -39,6 +39,7 @@ from buddyd.domain.registry import Registry
 from buddyd.domain.risk import Risks
 from buddyd.domain.settings import DomainSettings
 from buddyd.errors import ConfigurationError, FatalError, StorageBroken, StorageRefused
+from buddyd.feed import Feed
 from buddyd.health import Health
 from buddyd.runtime.channels import Envelope, Mailbox
 from buddyd.runtime.supervisor import Supervisor
@@ -110,7 +111,9 @@ class Daemon:
             CostActor("cost", Costs, environment, database.size_on_disk),
             RiskActor("risk", Risks, environment),
         ]
-        collector = Collector(journal, list(self._mailboxes.values()), clock)
+        self.feed = Feed(clock)
+        mailboxes = list(self._mailboxes.values())
+        collector = Collector(journal, mailboxes, clock, self.feed.publish)
         self.supervisor = Supervisor()
         for actor in projections:
             self.supervisor.add(actor, self._mailboxes[actor.name])
@@ -137,6 +140,7 @@ class Daemon:
             in_doubt=options.in_doubt,
             health=self.health,
             escalate=self.supervisor.escalate,
+            feed=self.feed,
         )
         sessions = SessionSettings(dispatcher.dispatch, limits.max_message_bytes, traffic)
         policy = AccessPolicy(settings.access).roles
@@ -154,6 +158,7 @@ class Daemon:
         changed = Reconfigured(domain_settings(self.health.settings))
         for mailbox in self._mailboxes.values():
             await mailbox.put(Envelope(changed))
+        self.feed.all_changed()
 
 
 def domain_settings(settings: config.Settings) -> DomainSettings:
@@ -268,6 +273,7 @@ async def _serve(
     """Answer until it is time to stop; then answer what was received, and return."""
     async with anyio.create_task_group() as sessions, anyio.create_task_group() as tasks:
         tasks.start_soon(daemon.server.serve, sockets, sessions)
+        tasks.start_soon(daemon.feed.run)
         tasks.start_soon(_notify, daemon.health, notifier)
         options = daemon.options
         logger.info("started", socket=str(options.socket_path), database=str(options.database))

@@ -87,6 +87,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     # These put it all together.
     "buddyd.health": EVERYTHING,
     "buddyd.dispatch": EVERYTHING,
+    "buddyd.feed": EVERYTHING,
     "buddyd.daemon": EVERYTHING,
     "buddyd.__main__": frozenset({"buddyd.daemon"}),
     "buddyd": frozenset(),

@@ -1,6 +1,6 @@
 """The collector: commits what was submitted, in groups, and tells the others."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 from msgspec import Struct
@@ -32,13 +32,19 @@ class Collector(Actor[CollectorMessage]):
     """Everything that waits goes into one transaction, and is answered once it is committed."""
 
     def __init__(
-        self, journal: Journal, subscribers: Sequence[Mailbox[ProjectionMessage]], clock: Clock
+        self,
+        journal: Journal,
+        subscribers: Sequence[Mailbox[ProjectionMessage]],
+        clock: Clock,
+        announce: Callable[[Appended], None] = lambda _: None,
     ) -> None:
+        """`announce` is told what was committed; it neither waits nor raises."""
         self.name = "collector"
         self.counts = Counts()
         self._journal = journal
         self._subscribers = subscribers
         self._clock = clock
+        self._announce = announce
         self._released_at = 0.0
 
     async def start(self) -> None:
@@ -80,6 +86,7 @@ class Collector(Actor[CollectorMessage]):
             committed = Committed(list(segments(appended.entries, SEGMENT_ENTRIES)))
             for mailbox in self._subscribers:
                 mailbox.offer(Envelope(committed))
+            self._announce(appended)
 
     def _count(self, receipt: Receipt) -> None:
         self.counts.accepted += receipt.accepted

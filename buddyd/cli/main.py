@@ -30,6 +30,7 @@ _VERBS = {
         "status",
         "ping",
     ],
+    "Live": ["top", "tail"],
     "Recording": ["exec", "record", "import", "export"],
     "Administration": ["aggregate", "cleanup", "backup", "check"],
 }

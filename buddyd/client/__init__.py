@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING
 
 from buddyd.client.calls import Call
 from buddyd.client.errors import ConnectionLost, DaemonError, NotRunning, TimedOut, Unreachable
+from buddyd.client.events import Events
 from buddyd.client.sync import Client
 from buddyd.domain.execution import Execution
 from buddyd.errors import BuddydError, Unavailable
+from buddyd.protocol.notifications import Changed, ExecutionCommitted, Missed
 
 if TYPE_CHECKING:
     from buddyd.client.aio import AsyncClient
@@ -30,10 +32,14 @@ __all__ = [
     "AsyncClient",
     "BuddydError",
     "Call",
+    "Changed",
     "Client",
     "ConnectionLost",
     "DaemonError",
+    "Events",
     "Execution",
+    "ExecutionCommitted",
+    "Missed",
     "NotRunning",
     "TimedOut",
     "Unavailable",

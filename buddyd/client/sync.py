@@ -8,11 +8,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from buddyd.client import core
+from buddyd.client import calls, core
 from buddyd.client.calls import Call
 from buddyd.client.errors import ConnectionLost, TimedOut, unreachable
+from buddyd.client.events import Events
+from buddyd.client.listener import Listener
 from buddyd.client.methods import BlockingMethods
-from buddyd.domain.answers import Answer
+from buddyd.domain.answers import Answer, EventName
 from buddyd.errors import Unavailable
 from buddyd.paths import find_socket
 from buddyd.protocol.framing import IncomingResponse
@@ -47,6 +49,32 @@ class Client(BlockingMethods):
     def call_plain(self, call: Call[Answer], *, within: float | None = None) -> dict[str, Any]:
         """The answer to `call` as it came, with members that this version does not know."""
         return core.plain(self.socket, call, self._response(call, within))
+
+    def subscribe(
+        self,
+        *events: EventName,
+        agent_id: str | None = None,
+        tool_name: str | None = None,
+        task_id: str | None = None,
+        success: bool | None = None,
+    ) -> Events:
+        """Be told of `events`, over a connection of its own, until it is closed or lost.
+
+        `execution` is each execution that is committed from now on and fits, `changed` says which
+        answers are new; see `Events`. It is not connected to anew when the connection is lost.
+        """
+        call = calls.subscribe(
+            *events, agent_id=agent_id, tool_name=tool_name, task_id=task_id, success=success
+        )
+        limit = _Limit(self.socket, self.timeout)
+        connection = _connected(self.socket, limit)
+        connection.settimeout(limit.remaining())
+        try:
+            return Events(connection, Listener(self.socket, call))
+        except TimeoutError:
+            raise TimedOut(self.socket, limit.seconds) from None
+        except OSError as error:
+            raise unreachable(self.socket, error) from None
 
     def close(self) -> None:
         """End the connection; a later call opens another."""

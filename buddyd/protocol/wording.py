@@ -11,7 +11,7 @@ from typing import get_args
 
 import msgspec
 
-from buddyd.domain.answers import ReportedState
+from buddyd.domain.answers import EventName, ReportedState
 from buddyd.domain.execution import EffortLevel
 
 LONGEST_QUOTE = 64
@@ -30,6 +30,7 @@ _TYPES = {
     "str": "text",
 }
 _CHOICES: dict[str, tuple[str, ...]] = {
+    "events": get_args(EventName),
     "human_effort_level": get_args(EffortLevel),
     "jsonrpc": ("2.0",),
     "status": get_args(ReportedState),
@@ -90,7 +91,7 @@ def _either(types: list[str]) -> str:
 
 
 def _choices(path: str) -> str:
-    return _listed(_CHOICES.get(path.rpartition(".")[2], ("another value",)))
+    return _listed(_CHOICES.get(path.rpartition(".")[2].partition("[")[0], ("another value",)))
 
 
 def _listed(words: Iterable[str]) -> str:

@@ -36,11 +36,12 @@ from buddyd.protocol.messages import (
 )
 from buddyd.protocol.wording import cut, ended, lowered
 from buddyd.runtime.channels import Deliver
+from buddyd.server.outlet import Outlet
 from buddyd.server.places import Place, Places
 
 log = structlog.get_logger()
 
-Dispatch = Callable[[Request | Execution, Deliver], Awaitable[None]]
+Dispatch = Callable[[Request | Execution, Deliver, Outlet], Awaitable[None]]
 
 READ_BYTES = 65_536
 WRITE_BYTES = 65_536
@@ -116,6 +117,10 @@ class Session:
         self._whole_by = math.inf
         self._unsent: list[bytes] = []
         self._unsent_bytes = 0
+        # Those of them that are answers.
+        self._owed_bytes = 0
+        self._outlet: Outlet | None = None
+        self._writing = anyio.CancelScope()
         self._news = anyio.Event()
         self._room = anyio.Event()
         self._read_all = False
@@ -129,16 +134,22 @@ class Session:
                 tasks.start_soon(self._write)
                 await self._read()
                 self._read_all = True
+                self._end_outlet()
                 self._news.set()
+                if self._reading.cancel_called and not self._pending and not self._owed_bytes:
+                    # Only news wait, for a client that may not read them: it is not waited for.
+                    self._writing.cancel()
         except* (anyio.BrokenResourceError, anyio.ClosedResourceError, TimeoutError) as gone:
             log.debug("client gone", reason=str(gone.exceptions[0]))
         finally:
             # The places of what was taken on are free once that is answered.
             self._place.give_up()
+            self._end_outlet()
 
     def drain(self) -> None:
         """Read nothing more; what was received is still answered."""
         self._reading.cancel()
+        self._end_outlet()
 
     # Incoming
 
@@ -218,7 +229,7 @@ class Session:
     async def _serve(self, request: IncomingRequest, token: int) -> None:
         method = self._permitted(request.method)
         params = decode_params(self._encoding, request, method.params)
-        await self._settings.dispatch(params, partial(self._conclude, token))
+        await self._settings.dispatch(params, partial(self._conclude, token), self._open_outlet())
 
     def _permitted(self, name: str) -> Method:
         """The method of this name; raises where there is none, or this peer may not use it."""
@@ -286,31 +297,50 @@ class Session:
     def _send_error(self, request_id: RequestId, error: ErrorObject) -> None:
         self._send(encode_error(self._encoding, request_id, error))
 
+    def _open_outlet(self) -> Outlet:
+        if self._outlet is None:
+            self._outlet = Outlet(self._encoding, lambda: self._unsent_bytes, self._queue)
+        return self._outlet
+
+    def _end_outlet(self) -> None:
+        if self._outlet is not None:
+            self._outlet.end()
+
     def _send(self, data: bytes) -> None:
+        self._owed_bytes += len(data)
+        self._queue(data)
+
+    def _queue(self, data: bytes) -> None:
         self._unsent.append(data)
         self._unsent_bytes += len(data)
         self._news.set()
 
     async def _write(self) -> None:
-        while True:
-            if self._unsent:
-                await self._flush()
-            elif self._read_all and not self._pending:
-                return
-            else:
-                self._news = anyio.Event()
-                self._wakes_at = min((p.deadline for p in self._pending.values()), default=math.inf)
-                with anyio.move_on_after(self._wakes_at - anyio.current_time()):
-                    await self._news.wait()
-                self._expire()
+        with self._writing:
+            while self._unsent or self._pending or not self._read_all:
+                if self._unsent:
+                    await self._flush()
+                else:
+                    await self._wait_for_news()
+
+    async def _wait_for_news(self) -> None:
+        self._news = anyio.Event()
+        self._wakes_at = min((p.deadline for p in self._pending.values()), default=math.inf)
+        with anyio.move_on_after(self._wakes_at - anyio.current_time()):
+            await self._news.wait()
+        self._expire()
 
     async def _flush(self) -> None:
         data, self._unsent = b"".join(self._unsent), []
+        owed = self._owed_bytes
         for begin in range(0, len(data), WRITE_BYTES):
             with anyio.fail_after(WRITE_SECONDS):
                 await self._stream.send(data[begin : begin + WRITE_BYTES])
         self._unsent_bytes -= len(data)
+        self._owed_bytes -= owed
         self._make_room()
+        if self._outlet is not None:
+            self._outlet.emptied()
 
     def _make_room(self) -> None:
         self._room.set()

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from msgspec import UNSET, Struct
 from msgspec.structs import astuple, replace
 
-from buddyd.domain.answers import Receipt
+from buddyd.domain.answers import Receipt, StoredExecution
 from buddyd.domain.execution import Execution, new_execution_id
 from buddyd.domain.journal import (
     AgentReported,
@@ -101,11 +101,17 @@ class Submitted(Struct, frozen=True):
     received_at: float
 
 
+Row = tuple[object, ...]
+"""An execution as INSERT_EXECUTION takes it: under its true names."""
+
+
 class Appended(Struct, frozen=True):
     """What a transaction appended: the entries, and a receipt for each submission in order."""
 
     entries: list[JournalEntry]
     receipts: list[Receipt]
+    rows: list[Row]
+    """The executions among the entries; see `stored`."""
 
 
 class Journal:
@@ -186,8 +192,8 @@ class _Batch:
         self._names: dict[str, dict[str, str]] = {kind: {} for kind in drafts}
         self._first = month_floor(now) * HOUR
         self._entries: list[JournalEntry] = []
-        self._executions: list[tuple[object, ...]] = []
-        self._events: list[tuple[object, ...]] = []
+        self._executions: list[Row] = []
+        self._events: list[Row] = []
 
     def write(self, connection: sqlite3.Connection, submissions: Sequence[Submitted]) -> Appended:
         """Write all that is new."""
@@ -207,7 +213,7 @@ class _Batch:
                 self._add_event(submitted)
                 receipts.append(Receipt(0, 0, 0))
         self._insert(connection)
-        return Appended(self._entries, receipts)
+        return Appended(self._entries, receipts, self._executions)
 
     def _claim_all(self, connection: sqlite3.Connection, executions: Sequence[_Given]) -> bool:
         """Take the ids of all; where one has expired or was taken before, of none."""
@@ -329,6 +335,13 @@ def _given(submitted: Submitted) -> list[_Given]:
         else:
             given.append(_Given(execution, execution_id, finished_at))
     return given
+
+
+def stored(row: Row) -> tuple[int, StoredExecution]:
+    """The number of an execution that was appended, and what Tier 1 has of it."""
+    seq, _, *values = row
+    execution = StoredExecution(**dict(zip(Execution.__struct_fields__, values, strict=True)))  # type: ignore[arg-type]
+    return seq, execution  # type: ignore[return-value]
 
 
 def _read(connection: sqlite3.Connection, after: int, limit: int) -> list[JournalEntry]:

@@ -26,6 +26,8 @@ VERBS = [
     "recommendations",
     "status",
     "ping",
+    "top",
+    "tail",
     "exec",
     "record",
     "import",

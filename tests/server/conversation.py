@@ -15,6 +15,7 @@ from buddyd.domain.execution import Execution
 from buddyd.protocol.framing import Encoding, Framer, frame
 from buddyd.protocol.messages import Request, Role
 from buddyd.runtime.channels import Deliver
+from buddyd.server.outlet import Outlet
 from buddyd.server.places import Places
 from buddyd.server.session import MOST_LARGE, Session, SessionSettings, Traffic
 
@@ -34,9 +35,14 @@ class Script:
         self.delivers: list[Deliver] = []
         self.waits = False
         """Whether requests are never taken on."""
+        self.outlet: Outlet | None = None
+        """Of the last one that came."""
 
-    async def __call__(self, request: Request | Execution, deliver: Deliver) -> None:
+    async def __call__(
+        self, request: Request | Execution, deliver: Deliver, outlet: Outlet
+    ) -> None:
         self.asked.append(request)
+        self.outlet = outlet
         if self.raises is not None:
             raise self.raises
         if self.waits:
