@@ -25,7 +25,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "buddyd.errors": frozenset(),
     "buddyd.paths": frozenset({"buddyd.errors"}),
     "buddyd.config": frozenset({"buddyd.errors", "buddyd.paths"}),
-    "buddyd.log": frozenset({"buddyd.errors", "buddyd.config"}),
+    "buddyd.events": frozenset(),
+    "buddyd.log": frozenset({"buddyd.errors", "buddyd.config", "buddyd.events"}),
     "buddyd.systemd": frozenset({"buddyd.errors"}),
     "buddyd.clock": frozenset(),
     # Pure: the arithmetic, and the wire.

@@ -267,7 +267,7 @@ class Session:
         if isinstance(outcome, Answer):
             self._send_result(pending.id, outcome)
         else:
-            self._send_error(pending.id, _described(outcome))
+            self._send_error(pending.id, _described(outcome, pending.method))
 
     def _send_result(self, request_id: RequestId, result: Answer) -> None:
         try:
@@ -326,8 +326,8 @@ def _error(code: int, message: str, data: ErrorData) -> ErrorObject:
     return ErrorObject(code=code, message=message, data=data)
 
 
-def _described(outcome: object) -> ErrorObject:
-    """An error as the protocol tells it."""
+def _described(outcome: object, method: str | None = None) -> ErrorObject:
+    """An error as the protocol tells it; a fault of the daemon's own goes into the log too."""
     match outcome:
         case _Refused(error=error):
             return error
@@ -343,6 +343,7 @@ def _described(outcome: object) -> ErrorObject:
             message = f"{reason} Try again in {seconds:g} s."
             data = ErrorData(reason=reason, retry_after_seconds=seconds)
             return _error(ErrorCode.UNAVAILABLE, message, data)
-    log.error("request failed", exc_info=outcome if isinstance(outcome, Exception) else None)
+    fault = outcome if isinstance(outcome, Exception) else None
+    log.error("request failed", method=method, exc_info=fault)
     message = "The daemon could not answer because of a fault of its own; its log has the details."
     return _error(ErrorCode.INTERNAL_ERROR, message, ErrorData(reason=type(outcome).__name__))
