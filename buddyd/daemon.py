@@ -5,13 +5,14 @@ start; the way back is the stop, in reverse order.
 """
 
 import argparse
+import faulthandler
 import os
 import signal
 import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -56,8 +57,9 @@ COLLECTOR_MAILBOX = 256
 PROJECTION_MAILBOX = 128
 DRAIN_SECONDS = 10.0
 STATUS_SECONDS = 10.0
-PATIENCE_SECONDS = 30.0
-"""What a start that takes long asks systemd for, again and again."""
+LONGEST_START_SECONDS = 3600.0
+"""Rows are saved from a damaged database meanwhile, or a long journal is folded."""
+LONGEST_STOP_SECONDS = 120.0
 # What a running daemon cannot change.
 FIXED_SETTINGS = ("socket", "database", "durability", "retention", "limits")
 
@@ -175,8 +177,10 @@ async def run(
 
     Sets `ready` once it answers. Raises FatalError where it cannot start or go on.
     """
-    stop, notifier = stop or anyio.Event(), Notifier()
-    with _sockets(options) as sockets:
+    stop = stop or anyio.Event()
+    with _sockets(options) as sockets, closing(Notifier()) as notifier:
+        notifier.starting(LONGEST_START_SECONDS)
+        notifier.status("Opening the database")
         async with open_database(options.database, settings.durability) as database:
             daemon = Daemon(settings, options, database)
             await _load(daemon.journal, options.database)
@@ -185,11 +189,13 @@ async def run(
                 await tasks.start(_obey_signals, daemon, notifier, stop)
                 tasks.start_soon(_stop_on_failure, daemon.supervisor, stop)
                 try:
-                    if await _start(daemon, actors, notifier, stop):
+                    notifier.status("Taking up what was recorded")
+                    if await _start(daemon, actors, stop):
                         await _serve(daemon, sockets, notifier, stop, ready)
                 finally:
                     with anyio.CancelScope(shield=True):
-                        notifier.stopping()
+                        notifier.stopping(LONGEST_STOP_SECONDS)
+                        notifier.status("Putting everything away")
                         await daemon.supervisor.stop()
                     tasks.cancel_scope.cancel()
     if daemon.supervisor.failure is not None:
@@ -206,9 +212,7 @@ async def _load(journal: Journal, path: Path) -> None:
         raise StorageBroken(message) from error
 
 
-async def _start(
-    daemon: Daemon, actors: anyio.abc.TaskGroup, notifier: Notifier, stop: anyio.Event
-) -> bool:
+async def _start(daemon: Daemon, actors: anyio.abc.TaskGroup, stop: anyio.Event) -> bool:
     """Start the actors; False where it is time to stop already."""
     async with anyio.create_task_group() as starting:
 
@@ -216,14 +220,7 @@ async def _start(
             await stop.wait()
             starting.cancel_scope.cancel()
 
-        async def ask_for_patience() -> None:
-            # An actor that hangs is given up by the supervisor; what is left is honest work.
-            while True:
-                notifier.extend_timeout(PATIENCE_SECONDS)
-                await anyio.sleep(PATIENCE_SECONDS / 3)
-
         starting.start_soon(give_up)
-        starting.start_soon(ask_for_patience)
         await daemon.supervisor.start(actors)
         starting.cancel_scope.cancel()
     return daemon.supervisor.failure is None and not stop.is_set()
@@ -239,18 +236,25 @@ async def _serve(
     """Answer until it is time to stop; then answer what was received, and return."""
     async with anyio.create_task_group() as sessions, anyio.create_task_group() as tasks:
         tasks.start_soon(daemon.server.serve, sockets, sessions)
+        # Where the database does not answer now, systemd is not told what is not true.
+        if await daemon.health.trouble() is None:
+            _announce(daemon, notifier, ready)
         tasks.start_soon(_notify, daemon.health, notifier)
-        options = daemon.options
-        logger.info("started", socket=str(options.socket_path), database=str(options.database))
-        notifier.ready()
-        if ready is not None:
-            ready.set()
         await stop.wait()
-        notifier.stopping()
+        notifier.stopping(LONGEST_STOP_SECONDS)
+        notifier.status("Answering what was asked")
         # No new connections first, so that there is an end to what has to be answered.
         await daemon.server.stop(DRAIN_SECONDS)
         tasks.cancel_scope.cancel()
         sessions.cancel_scope.cancel()
+
+
+def _announce(daemon: Daemon, notifier: Notifier, ready: anyio.Event | None) -> None:
+    options = daemon.options
+    logger.info("started", socket=str(options.socket_path), database=str(options.database))
+    notifier.ready()
+    if ready is not None:
+        ready.set()
 
 
 async def _obey_signals(
@@ -272,13 +276,14 @@ async def _obey_signals(
 
 
 async def _reload(daemon: Daemon, read: Callable[[], config.Settings], notifier: Notifier) -> None:
-    notifier.reloading()
+    told = notifier.reloading()
     try:
         await daemon.reconfigure(read())
         logger.info("configuration reloaded")
     except ConfigurationError as error:
         logger.warning("configuration not reloaded, the old one stays", reason=str(error))
-    notifier.ready()
+    if told:
+        notifier.ready()
 
 
 async def _stop_on_failure(supervisor: Supervisor, stop: anyio.Event) -> None:
@@ -293,9 +298,10 @@ async def _notify(health: Health, notifier: Notifier) -> None:
     if not notifier.status(health.summary()):
         return
     while True:
-        if interval is not None and await health.is_well():
+        trouble = await health.trouble()
+        if interval is not None and trouble is None:
             notifier.watchdog()
-        notifier.status(health.summary())
+        notifier.status(trouble or health.summary())
         await anyio.sleep(min(interval or STATUS_SECONDS, STATUS_SECONDS))
 
 
@@ -315,6 +321,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the daemon in the foreground; ends the process with an exit code of sysexits.h."""
     # The database, the socket and what lies beside them are nobody else's to read.
     os.umask(0o077)
+    # Where the daemon hangs or crashes, and systemd ends it, the log has where every thread was.
+    faulthandler.enable()
     given = _parser().parse_args(arguments)
     try:
         loaded = config.load(Path(given.config) if given.config else None)
