@@ -63,6 +63,8 @@ LONGEST_STOP_SECONDS = 120.0
 # What a running daemon cannot change.
 FIXED_SETTINGS = ("socket", "database", "durability", "retention", "limits")
 
+INSTALLING = ("install", "uninstall")
+
 
 class Options(Struct, frozen=True, kw_only=True):
     """Where a daemon lives, and by which clock."""
@@ -319,24 +321,33 @@ def _sockets(options: Options) -> Iterator[Sequence[socket.socket]]:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the daemon in the foreground; ends the process with an exit code of sysexits.h."""
+    words = sys.argv[1:] if arguments is None else arguments
+    try:
+        if words and words[0] in INSTALLING:
+            # What a daemon never needs.
+            from buddyd import install  # noqa: PLC0415
+
+            install.main(words)
+        _run_in_foreground(words)
+    except FatalError as error:
+        print(f"buddyd: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(error.exit_code)
+    sys.exit(0)
+
+
+def _run_in_foreground(arguments: Sequence[str]) -> None:
     # The database, the socket and what lies beside them are nobody else's to read.
     os.umask(0o077)
     # Where the daemon hangs or crashes, and systemd ends it, the log has where every thread was.
     faulthandler.enable()
     given = _parser().parse_args(arguments)
-    try:
-        loaded = config.load(Path(given.config) if given.config else None)
-        if given.check_config:
-            print(f"{loaded.file or 'the defaults'}: all is well")  # noqa: T201
-            sys.exit(0)
-        settings = _with_level(loaded.settings, given.log_level)
-        log.configure(settings.log.level, settings.log.format)
-        options = _options(given, settings, loaded.file)
-        anyio.run(run, settings, options)
-    except FatalError as error:
-        print(f"buddyd: {error}", file=sys.stderr)  # noqa: T201
-        sys.exit(error.exit_code)
-    sys.exit(0)
+    loaded = config.load(Path(given.config) if given.config else None)
+    if given.check_config:
+        print(f"{loaded.file or 'the defaults'}: all is well")  # noqa: T201
+        return
+    settings = _with_level(loaded.settings, given.log_level)
+    log.configure(settings.log.level, settings.log.format)
+    anyio.run(run, settings, _options(given, settings, loaded.file))
 
 
 def _options(given: argparse.Namespace, settings: config.Settings, file: Path | None) -> Options:
@@ -367,7 +378,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="buddyd",
         description="Tells the people who run AI agents how their agents are doing.",
-        epilog="Without options it reads /etc/buddyd/buddyd.toml or the user's own configuration.",
+        epilog="Without options it reads /etc/buddyd/buddyd.toml or the user's own configuration. "
+        "`buddyd install` makes it a service of the host or of yours, `buddyd uninstall` undoes "
+        "that; each has a --help of its own.",
     )
     parser.add_argument("--config", metavar="FILE", help="the configuration, in TOML")
     parser.add_argument("--socket", metavar="PATH", help="where to listen")

@@ -5,9 +5,10 @@ Started by anything else, the daemon finds nothing in its environment and all of
 
 import asyncio
 import os
+import re
 import socket
 import time
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
 
 from buddyd.errors import ConfigurationError
 
@@ -156,6 +157,18 @@ def _adopt(fd: int) -> socket.socket:
             "the socket unit must have ListenStream= with a path, and Accept=no."
         )
     return listener
+
+
+def program_line(command: Sequence[str]) -> str:
+    """`ExecStart=` for a command, whatever its words hold."""
+    return "ExecStart=" + " ".join(_quoted(word) for word in command)
+
+
+def _quoted(word: str) -> str:
+    word = word.replace("%", "%%").replace("$", "$$")
+    if re.fullmatch(r"[^\s\"'\\;]+", word):
+        return word
+    return '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _listens(listener: socket.socket) -> bool:
