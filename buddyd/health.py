@@ -86,8 +86,9 @@ class Health:
         last = self._journal.last_commit_at
         ago = "no commit yet" if last is None else f"last commit {_ago(self._clock() - last)}"
         return (
-            f"{_short(len(registry.agents))} agents, {_short(len(registry.tools))} tools, "
-            f"{_short(costs.records)} records, {self._traffic.connections} connections, {ago}"
+            f"{_short(len(registry.agents), 'agent')}, {_short(len(registry.tools), 'tool')}, "
+            f"{_short(costs.records, 'record')}, "
+            f"{_short(self._traffic.connections, 'connection')}, {ago}"
         )
 
     async def trouble(self) -> str | None:
@@ -154,12 +155,14 @@ class Health:
         )
 
 
-def _short(number: int) -> str:
-    """A number as it is said in passing: `999`, `1.2 k`, `1.2 M`."""
+def _short(number: int, what: str) -> str:
+    """How many, as it is said in passing: `1 tool`, `999 tools`, `1.2 k tools`, `1.2 M tools`."""
+    if number == 1:
+        return f"1 {what}"
     for unit, size in (("M", 1_000_000), ("k", 1_000)):
         if number >= size:
-            return f"{number / size:.1f} {unit}"
-    return f"{number:,}"
+            return f"{number / size:.1f} {unit} {what}s"
+    return f"{number} {what}s"
 
 
 def _ago(seconds: float) -> str:

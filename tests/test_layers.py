@@ -28,7 +28,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "buddyd.events": frozenset(),
     "buddyd.log": frozenset({"buddyd.errors", "buddyd.config", "buddyd.events"}),
     "buddyd.systemd": frozenset({"buddyd.errors"}),
-    "buddyd.install": frozenset({"buddyd.errors", "buddyd.systemd"}),
+    "buddyd.install": frozenset({"buddyd.install", "buddyd.errors", "buddyd.systemd"}),
     "buddyd.clock": frozenset(),
     # Pure: the arithmetic, and the wire.
     "buddyd.domain": frozenset({"buddyd.domain"}),

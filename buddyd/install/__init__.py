@@ -1,7 +1,8 @@
 """`buddyd install` and `buddyd uninstall`: the units, the user and the configuration of a host.
 
-First it is worked out what there is to do, as a list of steps that people can read (`plan.py`); then
-the steps are done (`steps.py`). A second run finds nothing to do. The files come with the package.
+First it is worked out what there is to do, as a list of steps that people can read (`plan.py`),
+then the steps are done (`steps.py`). A second run finds nothing to do. The files come with the
+package.
 """
 
 import argparse

@@ -54,6 +54,9 @@ MOST_LARGE = 8
 from their first bytes to their answer. The others wait for their turn; small ones do not."""
 MESSAGE_SECONDS = 30.0
 """How long a message may take to come, once it has begun."""
+LAST_SECONDS, FIRST_SECONDS = 0.05, 0.5
+"""How long a drained session still listens for what is on its way; and one that has said nothing
+yet, whose client has just connected and is about to."""
 WRITE_SECONDS = 30.0
 """How long a client may go without reading."""
 ANSWER_SECONDS = 30.0
@@ -137,8 +140,10 @@ class Session:
             self._give_up_place()
 
     def drain(self) -> None:
-        """Read nothing more; what was received is still answered."""
-        self._reading.cancel()
+        """Read only what is on its way; what was received is still answered."""
+        # `framer.encoding` is known from the first byte on.
+        patience = FIRST_SECONDS if self._framer.encoding is None else LAST_SECONDS
+        self._reading.deadline = anyio.current_time() + patience
 
     # Incoming
 

@@ -1,0 +1,258 @@
+"""The service as a real systemd runs it, from `buddyd install` to `buddyd uninstall`."""
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from buddyd.events import MESSAGE_IDS
+from tests.support.booted import Host, Unbootable, booted, until
+from tests.support.process import execution
+
+SOCKET = "/run/buddyd/buddyd.sock"
+CONFIG = "/etc/buddyd/buddyd.toml"
+INSTALL = ("buddyd", "install", "--program", "/usr/local/bin/buddyd")
+PATIENCE_SECONDS = 30.0
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[Host]:
+    """One host for all tests of a worker, with buddyd installed."""
+    try:
+        with booted() as host:
+            host.run(*INSTALL)
+            yield host
+    except Unbootable as reason:
+        pytest.skip(f"no systemd can be booted here: {reason}")
+
+
+@pytest.fixture
+def service(host: Host) -> Iterator["Service"]:
+    """Listening, with nothing recorded, and as it was installed."""
+    service = Service(host)
+    service.reset()
+    yield service
+    service.reset()
+
+
+class Service:
+    """buddyd on a host."""
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self.config = host.path(CONFIG).read_bytes()
+        self.socket = host.path(SOCKET)
+        self.since = 0.0
+
+    def reset(self) -> None:
+        """Listen, and know nothing."""
+        run = self.host.run
+        run("systemctl", "stop", "buddyd.socket", "buddyd.service")
+        run("systemctl", "reset-failed", "buddyd.socket", "buddyd.service")
+        run("rm", "-rf", "/var/lib/buddyd", "/run/systemd/system/buddyd.service.d")
+        self.host.path(CONFIG).write_bytes(self.config)
+        run("systemctl", "daemon-reload")
+        run("systemctl", "start", "buddyd.socket")
+        self.since = time.time()
+
+    def change(self, **directives: str) -> None:
+        """Other directives of [Service], until the next reset."""
+        folder = self.host.path("/run/systemd/system/buddyd.service.d")
+        folder.mkdir(parents=True)
+        lines = [f"{name}={value}" for name, value in directives.items()]
+        (folder / "test.conf").write_text("\n".join(["[Service]", *lines, ""]))
+        self.host.run("systemctl", "daemon-reload")
+
+    def call(self, method: str, **params: object) -> Any:  # noqa: ANN401 - whatever it says
+        """The result of a call over a connection of its own."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(PATIENCE_SECONDS)
+            connection.connect(str(self.socket))
+            request = {"id": 1, "method": method, "params": params}
+            connection.sendall(json.dumps(request).encode() + b"\n")
+            with connection.makefile() as answers:
+                return json.loads(answers.readline())["result"]
+
+    def records(self) -> int:
+        total: int = self.call("get_task_pipeline")["last_24_hours"]["total_tasks"]
+        return total
+
+    def state(self) -> str:
+        return self.host.show("buddyd.service", "ActiveState")
+
+    def pid(self) -> int:
+        return int(self.host.show("buddyd.service", "MainPID"))
+
+    def journal(self, *matches: str) -> list[dict[str, Any]]:
+        """What it has logged since the reset."""
+        since = f"--since=@{self.since:.6f}"
+        lines = self.host.journal("--unit=buddyd", since, *matches).splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+    def events(self, event: str) -> list[dict[str, Any]]:
+        """The entries of an event, found by its id alone."""
+        return self.journal(f"MESSAGE_ID={MESSAGE_IDS[event]}")
+
+
+def test_the_first_query_starts_it(service: Service) -> None:
+    assert service.state() == "inactive"
+    service.call("record_execution", **execution())
+    assert service.state() == "active"
+    assert service.host.show("buddyd.service", "StatusText") != ""
+    assert service.host.show("buddyd.service", "NRestarts") == "0"
+
+
+def test_its_status_is_worth_reading(service: Service) -> None:
+    service.call("record_executions", executions=[execution(agent_id=f"a{n}") for n in range(3)])
+    service.host.run("systemctl", "restart", "buddyd")
+    status = service.host.show("buddyd.service", "StatusText")
+    assert status.startswith("3 agents, 1 tool, 3 records, 0 connections, last commit ")
+
+
+def test_a_restart_loses_no_connection(service: Service) -> None:
+    answered, failures, stop = 0, [], threading.Event()
+
+    def keep_asking() -> None:
+        nonlocal answered
+        while not stop.is_set():
+            try:
+                service.call("ping")
+            except (OSError, ValueError) as error:
+                failures.append(error)
+            answered += 1
+
+    service.call("ping")
+    clients = [threading.Thread(target=keep_asking) for _ in range(3)]
+    for client in clients:
+        client.start()
+    pids = {service.pid()}
+    for _ in range(2):
+        service.host.run("systemctl", "restart", "buddyd")
+        pids.add(service.pid())
+        before = answered
+        until(lambda: answered > before + 20, "more answers")  # noqa: B023
+    stop.set()
+    for client in clients:
+        client.join(PATIENCE_SECONDS)
+    assert failures == []
+    assert len(pids) == 3
+
+
+def test_a_daemon_that_hangs_is_killed_and_started_again(service: Service) -> None:
+    service.change(WatchdogSec="1", RestartSec="100ms")
+    service.call("record_execution", **execution())
+    service.host.run("kill", "-STOP", str(service.pid()))
+    until(lambda: service.host.show("buddyd.service", "NRestarts") == "1", "the watchdog")
+    assert service.records() == 1
+    # Where it hung is in the journal, too.
+    said = " ".join(str(entry["MESSAGE"]) for entry in service.journal())
+    assert "Watchdog timeout" in said
+    assert "Fatal Python error: Aborted" in said
+
+
+def test_a_kill_loses_nothing(service: Service) -> None:
+    service.change(RestartSec="100ms")
+    for _ in range(2):
+        service.call("record_execution", **execution())
+        service.host.run("kill", "-KILL", str(service.pid()))
+    assert service.records() == 2
+
+
+def test_a_reload_takes_over_a_changed_configuration(service: Service) -> None:
+    service.call("record_executions", executions=[execution(success=n > 0) for n in range(10)])
+    pid = service.pid()
+    config = service.host.path(CONFIG)
+    config.write_text("[learning]\nhigh_success_rate = 0.9\n")
+    service.host.run("systemctl", "reload", "buddyd")
+    until(lambda: len(service.events("configuration reloaded")) == 1, "the reload")
+    [tool] = service.call("get_system_learning")["tool_profiles"]
+    assert tool["confidence_level"] == "HIGH"
+    config.write_text("[learning]\nrate = 0.9\n")
+    service.host.run("systemctl", "reload", "buddyd")
+    event = "configuration not reloaded, the old one stays"
+    until(lambda: len(service.events(event)) == 1, "the refusal")
+    assert service.state() == "active"
+    assert service.pid() == pid
+
+
+def test_a_stop_is_quick_and_clean_and_the_records_survive(service: Service) -> None:
+    service.call("record_execution", **execution())
+    with socket.socket(socket.AF_UNIX) as idle:
+        idle.connect(str(service.socket))
+        began = time.monotonic()
+        service.host.run("systemctl", "stop", "buddyd")
+        assert time.monotonic() - began < 10
+    assert service.host.show("buddyd.service", "Result") == "success"
+    assert service.host.show("buddyd.service", "ExecMainStatus") == "0"
+    assert len(service.events("stopped")) == 1
+    assert service.records() == 1
+
+
+def test_a_wrong_configuration_is_not_tried_again_and_again(service: Service) -> None:
+    service.host.path(CONFIG).write_text("[retention]\ntier1_hours = 3\n")
+    service.host.run("systemctl", "start", "buddyd", check=False)
+    assert service.state() == "failed"
+    assert service.host.show("buddyd.service", "ExecMainStatus") == "78"
+    assert service.host.show("buddyd.service", "NRestarts") == "0"
+
+
+def test_what_actors_find_is_in_the_journal_with_its_fields(service: Service) -> None:
+    agent = "scout=1 \N{RIGHT-TO-LEFT OVERRIDE}PRIORITY=0"
+    costs = [0.01] * 10 + [0.05]
+    service.call(
+        "record_executions",
+        executions=[
+            execution(agent_id=agent, tool_name="broken", success=False, cost_actual=cost)
+            for cost in costs
+        ],
+    )
+    # Whatever is to be put away is put away, and told, at the stop.
+    service.host.run("systemctl", "restart", "buddyd")
+    [anomaly] = service.journal("BUDDYD_ACTOR=risk", f"MESSAGE_ID={MESSAGE_IDS['cost anomaly']}")
+    assert anomaly["BUDDYD_AGENT_ID"] == agent
+    assert anomaly["BUDDYD_TOOL_NAME"] == "broken"
+    assert anomaly["PRIORITY"] == "4"
+    assert anomaly["CODE_FILE"].endswith("buddyd/actors/risk.py")
+    assert anomaly["MESSAGE"].isprintable()
+    [low] = service.journal("BUDDYD_ACTOR=registry", "BUDDYD_EVENT=tool became LOW")
+    assert low["MESSAGE_ID"] == MESSAGE_IDS["tool became LOW"]
+    service.host.run("systemctl", "restart", "buddyd")
+    assert len(service.events("cost anomaly")) == len(service.events("tool became LOW")) == 1
+
+
+def test_journalctl_explains_an_event(service: Service) -> None:
+    service.call("ping")
+    said = service.host.run("journalctl", "--unit=buddyd", "--catalog", "--no-pager")
+    assert "Subject: buddyd answers" in said
+    assert f"answered at {SOCKET}" in said
+
+
+def test_only_who_is_let_in_can_ask(service: Service) -> None:
+    service.call("ping")
+    ask = ("setpriv", "--reuid=nobody", "--clear-groups", "buddyctl", "ping")
+    assert "You may not open the socket" in service.host.run(*ask, check=False)
+    assert "answers" in service.host.run(*ask[:2], "--groups=buddyd", *ask[3:])
+
+
+def test_installing_again_changes_nothing(service: Service) -> None:
+    service.call("record_execution", **execution())
+    pid = service.pid()
+    assert service.host.run(*INSTALL) == "There is nothing to do.\n"
+    assert service.pid() == pid
+
+
+def test_uninstalling_leaves_the_data(service: Service) -> None:
+    service.call("record_execution", **execution())
+    said = service.host.run("buddyd", "uninstall")
+    try:
+        assert service.host.show("buddyd.service", "LoadState") == "not-found"
+        assert not service.socket.exists()
+        assert service.host.path("/var/lib/buddyd/analytics.db").exists()
+        assert "/var/lib/buddyd" in said
+    finally:
+        service.host.run(*INSTALL)
+    assert service.records() == 1
