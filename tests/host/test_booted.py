@@ -238,6 +238,77 @@ def test_only_who_is_let_in_can_ask(service: Service) -> None:
     assert "answers" in service.host.run(*ask[:2], "--groups=buddyd", *ask[3:])
 
 
+def doctor(service: Service, *who: str) -> dict[str, Any]:
+    """What the doctor tells, by the names of its checks."""
+    told = json.loads(service.host.run(*who, "buddyctl", "doctor", "--json", check=False))
+    return {check["name"]: check for check in told["checks"]}
+
+
+def test_the_doctor_finds_a_new_installation_well(service: Service) -> None:
+    service.call("ping")
+    found = doctor(service)
+    assert [name for name, check in found.items() if check["state"] == "wrong"] == []
+    for name in ("unit", "watchdog", "socket", "daemon", "role", "actors", "folder", "log"):
+        assert found[name]["state"] == "ok", found[name]
+    assert found["watchdog"]["sentence"].endswith("after 30s.")
+
+
+def test_the_doctor_tells_others_what_they_may_do(service: Service) -> None:
+    nobody = ("setpriv", "--reuid=nobody", "--regid=nogroup")
+    found = doctor(service, *nobody, "--clear-groups")
+    assert "--groups buddyd nobody" in found["socket"]["hint"]
+    service.host.path(CONFIG).write_text(
+        'socket = "/run/buddyd/buddyd.sock"\n[access]\nrecord = ["*"]\nquery = []\n'
+    )
+    found = doctor(service, *nobody, "--groups=buddyd")
+    assert found["role"]["sentence"] == "nobody may record."
+    assert "[access]" in found["role"]["hint"]
+
+
+def test_where_systemd_has_given_up_everybody_is_told_what_to_do(service: Service) -> None:
+    service.change(ExecStart="\nExecStart=/bin/false", RestartSec="10ms")
+    ask = ("buddyctl", "--timeout", "2", "ping")
+    service.host.run(*ask, check=False)
+    until(lambda: service.host.show("buddyd.socket", "ActiveState") == "failed", "the start limit")
+    command = "systemctl reset-failed buddyd.service buddyd.socket && systemctl start buddyd.socket"
+    said = service.host.run(*ask, check=False)
+    assert said.count("\n") == 1
+    assert f"`{command}`" in said
+    assert f"`{command}`" in doctor(service)["unit"]["hint"]
+    service.host.run("rm", "-r", "/run/systemd/system/buddyd.service.d")
+    service.host.run("systemctl", "daemon-reload")
+    service.host.run("sh", "-c", command)
+    assert "answers" in service.host.run(*ask)
+
+
+def test_a_user_has_an_instance_of_the_own(host: Host) -> None:
+    host.run("useradd", "--create-home", "ada")
+    uid = host.run("id", "-u", "ada").strip()
+    runtime = f"/run/user/{uid}"
+    host.run("install", "-d", "-o", "ada", "-g", "ada", "-m", "0700", runtime)
+    # Nobody logs in here, so that the manager is started as one program among others.
+    manager = ("--uid=ada", "--unit=manager", "--property=Delegate=yes")
+    env = (f"--setenv=XDG_RUNTIME_DIR={runtime}", "--setenv=HOME=/home/ada")
+    host.run("systemd-run", *manager, *env, "/lib/systemd/systemd", "--user")
+    ada = ("setpriv", "--reuid=ada", "--regid=ada", "--init-groups", "env", "HOME=/home/ada")
+    ada = (*ada, f"XDG_RUNTIME_DIR={runtime}")
+    try:
+        until(lambda: host.path(f"{runtime}/systemd/private").exists(), "the manager")
+        host.run(*ada, *INSTALL, "--user")
+        said = host.run(*ada, "buddyctl", "ping")
+        assert said.startswith("buddyd ")
+        active = host.run(*ada, "systemctl", "--user", "show", "buddyd", "--property=ActiveState")
+        assert active == "ActiveState=active\n"
+        told = json.loads(host.run(*ada, "buddyctl", "doctor", "--json", check=False))
+        [unit] = [check for check in told["checks"] if check["name"] == "unit"]
+        assert unit["state"] == "ok"
+        said = host.run(*ada, "buddyd", "uninstall", "--user")
+        assert "= /home/ada/.local/state/buddyd" in said
+        assert host.path("/home/ada/.local/state/buddyd/analytics.db").exists()
+    finally:
+        host.run("systemctl", "kill", "--signal=KILL", "manager", check=False)
+
+
 def test_installing_again_changes_nothing(service: Service) -> None:
     service.call("record_execution", **execution())
     pid = service.pid()
