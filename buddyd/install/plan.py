@@ -168,7 +168,8 @@ def _systemctl(place: Place, *arguments: str) -> Run:
 def _is(place: Place, state: str) -> bool:
     """Whether the socket is, say, `active`."""
     command = _systemctl(place, f"is-{state}", "--quiet", SOCKET).command
-    return subprocess.run(command, check=False).returncode == 0  # noqa: S603 -- see Run
+    done = subprocess.run(command, capture_output=True, check=False)  # noqa: S603 -- see Run
+    return done.returncode == 0
 
 
 def _news(config: Path) -> Path:
