@@ -192,6 +192,37 @@ def test_a_stop_is_quick_and_clean_and_the_records_survive(service: Service) -> 
     assert service.records() == 1
 
 
+SLOW = """\
+import time
+from buddyd import daemon
+from buddyd.storage import database, recovery
+make_sound, close = recovery.make_sound, database.Database.close
+def slow_make_sound(*arguments):
+    time.sleep(2)
+    make_sound(*arguments)
+async def slow_close(self):
+    await close(self)
+    time.sleep(2)
+recovery.make_sound, database.Database.close = slow_make_sound, slow_close
+daemon.main([])
+"""
+
+
+def test_a_start_and_a_stop_that_take_long_are_waited_for(service: Service) -> None:
+    service.host.path("/run/slow.py").write_text(SLOW)
+    launcher = service.host.path("/usr/local/bin/buddyd").read_text()
+    slow = service.host.path("/usr/local/bin/slow-buddyd")
+    slow.write_text(launcher.replace("-m buddyd", "/run/slow.py"))
+    slow.chmod(0o755)
+    start = "\nExecStart=/usr/local/bin/slow-buddyd"
+    service.change(ExecStart=start, TimeoutStartSec="1", TimeoutStopSec="1")
+    service.call("record_execution", **execution())
+    assert service.state() == "active"
+    service.host.run("systemctl", "stop", "buddyd")
+    assert service.host.show("buddyd.service", "Result") == "success"
+    assert service.host.show("buddyd.service", "NRestarts") == "0"
+
+
 def test_a_wrong_configuration_is_not_tried_again_and_again(service: Service) -> None:
     service.host.path(CONFIG).write_text("[retention]\ntier1_hours = 3\n")
     service.host.run("systemctl", "start", "buddyd", check=False)
@@ -273,6 +304,7 @@ def test_where_systemd_has_given_up_everybody_is_told_what_to_do(service: Servic
     command = "systemctl reset-failed buddyd.service buddyd.socket && systemctl start buddyd.socket"
     said = service.host.run(*ask, check=False)
     assert said.count("\n") == 1
+    assert "it was started too often" in said
     assert f"`{command}`" in said
     assert f"`{command}`" in doctor(service)["unit"]["hint"]
     service.host.run("rm", "-r", "/run/systemd/system/buddyd.service.d")
