@@ -9,7 +9,8 @@ import argparse
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -20,7 +21,7 @@ from buddyd.install.plan import (
     steps_to_uninstall,
     user_place,
 )
-from buddyd.install.steps import Keep, NotInstalled, Step
+from buddyd.install.steps import Keep, NotInstalled
 
 HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108 -- nothing is put there
 """What ProtectHome= and PrivateTmp= hide from the service."""
@@ -35,17 +36,19 @@ def main(arguments: Sequence[str]) -> NoReturn:
     root = Path(given.root).absolute()
     place = user_place(root) if given.user else host_place(root, given.prefix)
     version = systemd_version()
-    if given.verb == "install":
-        program = [given.program] if given.program else installed_program()
-        if place.is_live and not given.user:
-            _refuse_hidden(program[0])
-        steps = steps_to_install(place, program, version)
-    else:
-        steps = steps_to_uninstall(place, systemd=version is not None)
+    with _explained():
+        if given.verb == "install":
+            program = _program(given.program)
+            if place.is_live and not given.user:
+                _refuse_hidden(program[0])
+            steps = steps_to_install(place, program, version)
+        else:
+            steps = steps_to_uninstall(place, systemd=version is not None)
     for step in steps:
         print(step.describe())  # noqa: T201
         if not given.dry_run:
-            _do(step)
+            with _explained():
+                step.do()
     if all(isinstance(step, Keep) for step in steps):
         print("There is nothing to do.")  # noqa: T201
     elif given.dry_run:
@@ -66,9 +69,11 @@ def _refuse_hidden(program: str) -> None:
         )
 
 
-def _do(step: Step) -> None:
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turn the host's refusals into sentences."""
     try:
-        step.do()
+        yield
     except OSError as error:
         hint = ""
         if isinstance(error, PermissionError):
@@ -82,9 +87,10 @@ def _farewell(place: Place, version: int | None) -> str:
     if version is None:
         return "No systemd runs here: start the daemon with `buddyd`."
     user = " --user" * place.is_user
+    linger = " `loginctl enable-linger` keeps it when you log out." * place.is_user
     return (
         "systemd listens, and starts the daemon with the first query. A daemon that ran before "
-        f"goes on as it was: `systemctl{user} restart buddyd`."
+        f"goes on as it was: `systemctl{user} restart buddyd`.{linger}"
     )
 
 
@@ -107,8 +113,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def installed_program() -> list[str]:
-    """How systemd can start this very buddyd."""
+def _program(given: str | None) -> list[str]:
+    """How systemd can start buddyd: this very one, unless another one is `given`."""
+    if given is not None:
+        return [str(Path(given).absolute())]
     script = Path(sys.argv[0])
     if script.name == "buddyd" and script.is_file() and os.access(script, os.X_OK):
         return [str(script.absolute())]

@@ -25,18 +25,26 @@ def host() -> Iterator[Host]:
     try:
         with booted() as host:
             host.run(*INSTALL)
+            host.run("cp", CONFIG, "/run/as-installed.toml")
             yield host
     except Unbootable as reason:
         pytest.skip(f"no systemd can be booted here: {reason}")
 
 
+RESET = """
+systemctl stop buddyd.socket buddyd.service
+systemctl reset-failed buddyd.socket buddyd.service
+rm -rf /var/lib/buddyd /run/systemd/system/buddyd.service.d
+cp /run/as-installed.toml /etc/buddyd/buddyd.toml
+systemctl daemon-reload
+systemctl start buddyd.socket
+"""
+
+
 @pytest.fixture
-def service(host: Host) -> Iterator["Service"]:
-    """Listening, with nothing recorded, and as it was installed."""
-    service = Service(host)
-    service.reset()
-    yield service
-    service.reset()
+def service(host: Host) -> "Service":
+    """Listening, with nothing recorded, and as it was installed, whatever was done to it before."""
+    return Service(host)
 
 
 class Service:
@@ -44,23 +52,12 @@ class Service:
 
     def __init__(self, host: Host) -> None:
         self.host = host
-        self.config = host.path(CONFIG).read_bytes()
         self.socket = host.path(SOCKET)
-        self.since = 0.0
-
-    def reset(self) -> None:
-        """Listen, and know nothing."""
-        run = self.host.run
-        run("systemctl", "stop", "buddyd.socket", "buddyd.service")
-        run("systemctl", "reset-failed", "buddyd.socket", "buddyd.service")
-        run("rm", "-rf", "/var/lib/buddyd", "/run/systemd/system/buddyd.service.d")
-        self.host.path(CONFIG).write_bytes(self.config)
-        run("systemctl", "daemon-reload")
-        run("systemctl", "start", "buddyd.socket")
+        host.run("sh", "-e", "-c", RESET)
         self.since = time.time()
 
     def change(self, **directives: str) -> None:
-        """Other directives of [Service], until the next reset."""
+        """Other directives of [Service], for this test."""
         folder = self.host.path("/run/systemd/system/buddyd.service.d")
         folder.mkdir(parents=True)
         lines = [f"{name}={value}" for name, value in directives.items()]
@@ -88,7 +85,7 @@ class Service:
         return int(self.host.show("buddyd.service", "MainPID"))
 
     def journal(self, *matches: str) -> list[dict[str, Any]]:
-        """What it has logged since the reset."""
+        """What it has logged in this test."""
         since = f"--since=@{self.since:.6f}"
         lines = self.host.journal("--unit=buddyd", since, *matches).splitlines()
         return [json.loads(line) for line in lines if line.startswith("{")]
@@ -253,6 +250,29 @@ def test_what_actors_find_is_in_the_journal_with_its_fields(service: Service) ->
     assert low["MESSAGE_ID"] == MESSAGE_IDS["tool became LOW"]
     service.host.run("systemctl", "restart", "buddyd")
     assert len(service.events("cost anomaly")) == len(service.events("tool became LOW")) == 1
+
+
+def test_nothing_that_a_client_sends_forges_an_entry(service: Service) -> None:
+    config = service.host.path(CONFIG)
+    config.write_text(config.read_text().replace('level = "info"', 'level = "debug"'))
+    for sent in (
+        b'{"id":1,"method":"x\\nPRIORITY=0\\nFORGED=1\\u001b[2J"}\n',
+        b'{"id":1,"method":"ping"}\nPRIORITY=0\nFORGED=1\n',
+        b"\x00\x00\x00\x1f\x1b[2J\nMESSAGE=forged\nFORGED=1\n\n",
+        b"\x1b]0;forged\x07" + bytes(range(256)),
+    ):
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(PATIENCE_SECONDS)
+            connection.connect(str(service.socket))
+            connection.sendall(sent)
+            # It leaves before it has read its answer, which is said at this level.
+    service.call("record_execution", **execution(tool_name="x FORGED=1 PRIORITY=0"))
+    service.host.run("systemctl", "stop", "buddyd")
+    entries = service.journal("SYSLOG_IDENTIFIER=buddyd")
+    assert len(service.events("stopped")) == 1
+    assert not any("FORGED" in entry for entry in entries)
+    assert all(str(entry["MESSAGE"]).isprintable() for entry in entries)
+    assert {entry["PRIORITY"] for entry in entries} <= {"6", "7"}
 
 
 def test_journalctl_explains_an_event(service: Service) -> None:

@@ -182,6 +182,12 @@ def test_what_the_service_could_not_read_is_refused(tmp_path: Path) -> None:
     assert raised.value.exit_code == 77
 
 
+def test_a_program_that_is_not_there_is_refused() -> None:
+    done = buddyd("install", "--program", "/usr/nowhere/buddyd", "--dry-run")
+    assert done.returncode == 77
+    assert done.stderr == "buddyd: /usr/nowhere/buddyd: No such file or directory.\n"
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_without_root_it_says_what_to_do() -> None:
     done = buddyd("install", "--program", "/usr/bin/env")

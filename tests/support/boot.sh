@@ -21,6 +21,7 @@ mount -t overlay overlay \
 for part in python:$2 libraries:$3 source:$4; do
     mkdir -p "$root/opt/buddyd/${part%%:*}"
     mount --bind "${part#*:}" "$root/opt/buddyd/${part%%:*}"
+    mount -o remount,bind,ro "$root/opt/buddyd/${part%%:*}"
 done
 
 mount -t proc proc "$root/proc"
