@@ -54,7 +54,7 @@ MOST_LARGE = 8
 from their first bytes to their answer. The others wait for their turn; small ones do not."""
 MESSAGE_SECONDS = 30.0
 """How long a message may take to come, once it has begun."""
-LAST_SECONDS, FIRST_SECONDS = 0.05, 0.5
+LAST_SECONDS, FIRST_SECONDS = 0.05, 1.0
 """How long a drained session still listens for what is on its way; and one that has said nothing
 yet, whose client has just connected and is about to."""
 WRITE_SECONDS = 30.0

@@ -140,10 +140,10 @@ def test_a_restart_loses_no_connection(service: Service) -> None:
 
 
 def test_a_daemon_that_hangs_is_killed_and_started_again(service: Service) -> None:
-    service.change(WatchdogSec="1", RestartSec="100ms")
+    service.change(WatchdogSec="3", RestartSec="100ms")
     service.call("record_execution", **execution())
     service.host.run("kill", "-STOP", str(service.pid()))
-    until(lambda: service.host.show("buddyd.service", "NRestarts") == "1", "the watchdog")
+    until(lambda: service.host.show("buddyd.service", "NRestarts") != "0", "the watchdog")
     assert service.records() == 1
     # Where it hung is in the journal, too.
     said = " ".join(str(entry["MESSAGE"]) for entry in service.journal())
@@ -195,11 +195,11 @@ from buddyd import daemon
 from buddyd.storage import database, recovery
 make_sound, close = recovery.make_sound, database.Database.close
 def slow_make_sound(*arguments):
-    time.sleep(2)
+    time.sleep(7)
     make_sound(*arguments)
 async def slow_close(self):
     await close(self)
-    time.sleep(2)
+    time.sleep(4)
 recovery.make_sound, database.Database.close = slow_make_sound, slow_close
 daemon.main([])
 """
@@ -212,7 +212,7 @@ def test_a_start_and_a_stop_that_take_long_are_waited_for(service: Service) -> N
     slow.write_text(launcher.replace("-m buddyd", "/run/slow.py"))
     slow.chmod(0o755)
     start = "\nExecStart=/usr/local/bin/slow-buddyd"
-    service.change(ExecStart=start, TimeoutStartSec="1", TimeoutStopSec="1")
+    service.change(ExecStart=start, TimeoutStartSec="5", TimeoutStopSec="2")
     service.call("record_execution", **execution())
     assert service.state() == "active"
     service.host.run("systemctl", "stop", "buddyd")
