@@ -11,10 +11,10 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 import anyio
 import anyio.abc
@@ -54,8 +54,6 @@ from buddyd.systemd import Notifier, listen_sockets, watchdog_interval
 
 logger = log.get_logger()
 
-T = TypeVar("T")
-
 COLLECTOR_MAILBOX = 256
 PROJECTION_MAILBOX = 128
 SWITCH_SECONDS = 0.001
@@ -63,11 +61,14 @@ DRAIN_SECONDS = 10.0
 STOP_SECONDS = 50.0
 """How long a stop may take: what it waits for adds up to less, unless something hangs."""
 STATUS_SECONDS = 10.0
-PATIENCE_SECONDS = 30.0
-"""What a start that takes long asks systemd for, again and again."""
+LONGEST_START_SECONDS = 3600.0
+"""Rows are saved from a damaged database meanwhile, or a long journal is folded."""
+LONGEST_STOP_SECONDS = 120.0
 _STDERR = 2
 # What a running daemon cannot change.
 FIXED_SETTINGS = ("socket", "database", "durability", "retention", "limits")
+
+INSTALLING = ("install", "uninstall")
 
 
 class Options(Struct, frozen=True, kw_only=True):
@@ -190,11 +191,11 @@ async def run(
 
     Sets `ready` once it answers. Raises FatalError where it cannot start or go on.
     """
-    stop, notifier = stop or anyio.Event(), Notifier()
-    with _sockets(options) as sockets:
-        async with AsyncExitStack() as stack:
-            opening = open_database(options.database, settings.durability)
-            database = await _patiently(notifier, stack.enter_async_context(opening))
+    stop = stop or anyio.Event()
+    with _sockets(options) as sockets, closing(Notifier()) as notifier:
+        notifier.starting(LONGEST_START_SECONDS)
+        notifier.status("Opening the database")
+        async with open_database(options.database, settings.durability) as database:
             daemon = Daemon(settings, options, database)
             await _load(daemon.journal, options.database)
             async with anyio.create_task_group() as tasks, anyio.create_task_group() as actors:
@@ -203,38 +204,18 @@ async def run(
                 tasks.start_soon(_stop_on_failure, daemon.supervisor, stop)
                 tasks.start_soon(_end_in_time, options, stop)
                 try:
-                    if await _start(daemon, actors, notifier, stop):
+                    notifier.status("Taking up what was recorded")
+                    if await _start(daemon, actors, stop):
                         await _serve(daemon, sockets, notifier, stop, ready)
                 finally:
                     with anyio.CancelScope(shield=True):
-                        notifier.stopping()
+                        notifier.stopping(LONGEST_STOP_SECONDS)
+                        notifier.status("Putting everything away")
                         await daemon.supervisor.stop()
                     tasks.cancel_scope.cancel()
     if daemon.supervisor.failure is not None:
         raise daemon.supervisor.failure
     logger.info("stopped")
-
-
-async def _patiently(notifier: Notifier, work: Awaitable[T]) -> T:
-    """Do a part of the start that may take long, and ask systemd for the time meanwhile."""
-
-    async def ask() -> None:
-        while True:
-            notifier.extend_timeout(PATIENCE_SECONDS)
-            await anyio.sleep(PATIENCE_SECONDS / 3)
-
-    failure: Exception | None = None
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(ask)
-        try:
-            result = await work
-        except Exception as error:
-            failure = error
-        tasks.cancel_scope.cancel()
-    if failure is not None:
-        # The group would have wrapped it.
-        raise failure
-    return result
 
 
 async def _load(journal: Journal, path: Path) -> None:
@@ -246,9 +227,7 @@ async def _load(journal: Journal, path: Path) -> None:
         raise StorageBroken(message) from error
 
 
-async def _start(
-    daemon: Daemon, actors: anyio.abc.TaskGroup, notifier: Notifier, stop: anyio.Event
-) -> bool:
+async def _start(daemon: Daemon, actors: anyio.abc.TaskGroup, stop: anyio.Event) -> bool:
     """Start the actors; False where it is time to stop already."""
     async with anyio.create_task_group() as starting:
 
@@ -257,8 +236,7 @@ async def _start(
             starting.cancel_scope.cancel()
 
         starting.start_soon(give_up)
-        # An actor that hangs is given up by the supervisor; what is left is honest work.
-        await _patiently(notifier, daemon.supervisor.start(actors))
+        await daemon.supervisor.start(actors)
         starting.cancel_scope.cancel()
     return daemon.supervisor.failure is None and not stop.is_set()
 
@@ -274,18 +252,25 @@ async def _serve(
     async with anyio.create_task_group() as sessions, anyio.create_task_group() as tasks:
         tasks.start_soon(daemon.server.serve, sockets, sessions)
         tasks.start_soon(daemon.feed.run)
+        # Where the database does not answer now, systemd is not told what is not true.
+        if await daemon.health.trouble() is None:
+            _announce(daemon, notifier, ready)
         tasks.start_soon(_notify, daemon.health, notifier)
-        options = daemon.options
-        logger.info("started", socket=str(options.socket_path), database=str(options.database))
-        notifier.ready()
-        if ready is not None:
-            ready.set()
         await stop.wait()
-        notifier.stopping()
+        notifier.stopping(LONGEST_STOP_SECONDS)
+        notifier.status("Answering what was asked")
         # No new connections first, so that there is an end to what has to be answered.
         await daemon.server.stop(DRAIN_SECONDS)
         tasks.cancel_scope.cancel()
         sessions.cancel_scope.cancel()
+
+
+def _announce(daemon: Daemon, notifier: Notifier, ready: anyio.Event | None) -> None:
+    options = daemon.options
+    logger.info("started", socket=str(options.socket_path), database=str(options.database))
+    notifier.ready()
+    if ready is not None:
+        ready.set()
 
 
 async def _obey_signals(
@@ -307,13 +292,14 @@ async def _obey_signals(
 
 
 async def _reload(daemon: Daemon, read: Callable[[], config.Settings], notifier: Notifier) -> None:
-    notifier.reloading()
+    told = notifier.reloading()
     try:
         await daemon.reconfigure(read())
         logger.info("configuration reloaded")
     except ConfigurationError as error:
         logger.warning("configuration not reloaded, the old one stays", reason=str(error))
-    notifier.ready()
+    if told:
+        notifier.ready()
 
 
 async def _stop_on_failure(supervisor: Supervisor, stop: anyio.Event) -> None:
@@ -334,9 +320,10 @@ async def _notify(health: Health, notifier: Notifier) -> None:
     if not notifier.status(health.summary()):
         return
     while True:
-        if interval is not None and await health.is_well():
+        trouble = await health.trouble()
+        if interval is not None and trouble is None:
             notifier.watchdog()
-        notifier.status(health.summary())
+        notifier.status(trouble or health.summary())
         await anyio.sleep(min(interval or STATUS_SECONDS, STATUS_SECONDS))
 
 
@@ -354,24 +341,14 @@ def _sockets(options: Options) -> Iterator[Sequence[socket.socket]]:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the daemon in the foreground; ends the process with an exit code of sysexits.h."""
-    # The database, the socket and what lies beside them are nobody else's to read.
-    os.umask(0o077)
-    # The thread that writes takes the interpreter's lock back after every statement: while the
-    # event loop is busy, it should not have to wait long for it.
-    sys.setswitchinterval(SWITCH_SECONDS)
-    _open_standard_files()
-    # Whatever hangs: systemd's watchdog ends it with SIGABRT, and the journal has the stacks.
-    faulthandler.enable(_STDERR)
-    given = _parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
     try:
-        loaded = config.load(Path(given.config) if given.config else None)
-        if given.check_config:
-            print(f"{loaded.file or 'the defaults'}: all is well")  # noqa: T201
-            sys.exit(0)
-        settings = _with_level(loaded.settings, given.log_level)
-        log.configure(settings.log.level, settings.log.format)
-        options = _options(given, settings, loaded.file)
-        anyio.run(run, settings, options)
+        if words and words[0] in INSTALLING:
+            # What a daemon never needs.
+            from buddyd import install  # noqa: PLC0415
+
+            install.main(words)
+        _run_in_foreground(words)
     except FatalError as error:
         print(f"buddyd: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(error.exit_code)
@@ -391,6 +368,25 @@ def _open_standard_files() -> None:
 def _end_after(seconds: float) -> None:
     """End the process by then, with the stacks of its threads on standard error."""
     faulthandler.dump_traceback_later(seconds, exit=True, file=_STDERR)
+
+
+def _run_in_foreground(arguments: Sequence[str]) -> None:
+    # The database, the socket and what lies beside them are nobody else's to read.
+    os.umask(0o077)
+    # The thread that writes takes the interpreter's lock back after every statement: while the
+    # event loop is busy, it should not have to wait long for it.
+    sys.setswitchinterval(SWITCH_SECONDS)
+    _open_standard_files()
+    # Whatever hangs: systemd's watchdog ends it with SIGABRT, and the journal has the stacks.
+    faulthandler.enable(_STDERR)
+    given = _parser().parse_args(arguments)
+    loaded = config.load(Path(given.config) if given.config else None)
+    if given.check_config:
+        print(f"{loaded.file or 'the defaults'}: all is well")  # noqa: T201
+        return
+    settings = _with_level(loaded.settings, given.log_level)
+    log.configure(settings.log.level, settings.log.format)
+    anyio.run(run, settings, _options(given, settings, loaded.file))
 
 
 def _options(given: argparse.Namespace, settings: config.Settings, file: Path | None) -> Options:
@@ -422,7 +418,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="buddyd",
         description="Tells the people who run AI agents how their agents are doing.",
-        epilog="Without options it reads /etc/buddyd/buddyd.toml or the user's own configuration.",
+        epilog="Without options it reads /etc/buddyd/buddyd.toml or the user's own configuration. "
+        "`buddyd install` makes it a service of the host or of yours, `buddyd uninstall` undoes "
+        "that; each has a --help of its own.",
     )
     parser.add_argument("--config", metavar="FILE", help="the configuration, in TOML")
     parser.add_argument("--socket", metavar="PATH", help="where to listen")

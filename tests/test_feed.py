@@ -9,8 +9,10 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import astuple
 
 from buddyd import feed as module
+from buddyd.domain.execution import Execution
 from buddyd.errors import InvalidParams, Unavailable
 from buddyd.feed import SIX, Feed
 from buddyd.protocol.framing import Encoding
@@ -54,7 +56,6 @@ class Reader:
 
 def row(number: int, **fields: object) -> tuple[object, ...]:
     values = {
-        "seq": number,
         "execution_id": f"run-{number}",
         "task_id": "task",
         "agent_id": "ann",
@@ -62,15 +63,8 @@ def row(number: int, **fields: object) -> tuple[object, ...]:
         "finished_at": NOW,
         "duration_seconds": 1.0,
         "success": True,
-        "cost_actual": 0.0,
-        "cost_estimate": 0.0,
-        "tokens_used": 0,
-        "human_effort_level": "MEDIUM",
-        "browser_used": False,
-        "error_type": None,
-        "recorded_at": NOW,
     }
-    return tuple((values | fields).values())
+    return (number, NOW, *astuple(Execution(**(values | fields))))  # type: ignore[arg-type]
 
 
 class _Entry(msgspec.Struct):

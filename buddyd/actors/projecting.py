@@ -91,6 +91,10 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
             self.seq = self._saved_seq = checkpoint.seq
         except msgspec.MsgspecError as error:
             await self._discard(error)
+        if self.seq == 0:
+            # Nothing was put away: what the journal tells is old, whoever was told of it.
+            await self._catch_up()
+        self.take_as_known()
         await self._catch_up()
 
     async def turn(self, envelopes: list[Envelope[ProjectionMessage]]) -> float | None:
@@ -139,6 +143,7 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
         self.collected()
         self._saved_seq = self.seq
         self._dirty_since = math.inf
+        self.report()
         return deleted
 
     def collect(self) -> None:
@@ -150,6 +155,16 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
 
     def collected(self) -> None:
         """What was gathered is committed."""
+
+    def take_as_known(self) -> None:
+        """What the projection holds now is no news, but all that it will find is."""
+
+    def report(self) -> None:
+        """Log what is news.
+
+        A checkpoint was just committed. One that is taken up later holds all that was reported,
+        and of what was not, nothing: so whatever is found is reported once, restart or not.
+        """
 
     def _begin(self) -> None:
         self.projection = self._new_projection(self._settings)

@@ -90,8 +90,13 @@ class Costs(Projection):
             storage=storage,
         )
 
+    @property
+    def records(self) -> int:
+        """The executions that Tier 1 keeps, as of the last time that the windows were moved."""
+        return self._tier1.totals.get(_ALL, (0,))[0]
+
     def _storage(self, now: float, database_bytes: int) -> StorageUsage:
-        records = self._tier1.totals.get(_ALL, (0,))[0]
+        records = self.records
         first = self._first_hour(now)
         summaries = sum(hour >= first for hour in self._tier2)
         return StorageUsage(

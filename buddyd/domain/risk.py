@@ -119,6 +119,11 @@ class Risks(Projection):
             total_cost_anomalies=sum(cell[0] for cell in self._anomaly_counts.totals.values()),
         )
 
+    def anomalies_after(self, seq: int) -> list[CostAnomaly]:
+        """The costs of entries after number `seq` that stand out, in the order of recording."""
+        rows = [row for row in self._anomalies.rows.values() if row.seq > seq]
+        return [row.describe() for row in sorted(rows, key=lambda a: a.seq)]
+
     def recommend(self, now: float) -> ToolRecommendations:
         """What to do at `now`, the worst tool first."""
         self.advance(now)

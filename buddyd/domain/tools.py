@@ -29,6 +29,13 @@ class Tool(Struct):
     chart: Chart = field(default_factory=Chart)
 
 
+class Tally(Struct, frozen=True):
+    """What a tool did over the window."""
+
+    executions: int
+    successes: int
+
+
 class Tools(Projection):
     """The answer to `get_system_learning`, and the rows of Tier 3."""
 
@@ -98,6 +105,14 @@ class Tools(Projection):
         gone = [name for name in self._stale if name not in totals]
         self._stale.clear()
         return present, gone
+
+    def low(self) -> dict[str, Tally]:
+        """The tools whose confidence level is LOW."""
+        return {
+            name: Tally(count, successes)
+            for name, (count, successes, *_) in self._month.totals.items()
+            if level(successes, count, self._settings) == "LOW"
+        }
 
     def __len__(self) -> int:
         """How many tools are known."""

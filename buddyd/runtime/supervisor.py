@@ -94,6 +94,8 @@ class Child:
     async def live(self, escalate: Callable[[FatalError], None]) -> None:
         """Run until the mailbox is finished; what cannot be survived goes to `escalate`."""
         self._lives = True
+        # Whatever is logged on its behalf, in whichever layer, bears its name.
+        structlog.contextvars.bind_contextvars(actor=self.name)
         try:
             with self._scope:
                 while not await self._life(escalate):
@@ -151,6 +153,8 @@ class Child:
             self._move(State.STARTING)
         await self._watched(self.actor.start())
         self._move(State.RUNNING)
+        if self.restarts:
+            log.info("actor restarted", actor=self.name, restarts=self.restarts)
         self.mailbox.open()
         self._ready.set()
 

@@ -56,6 +56,9 @@ MOST_LARGE = 8
 from their first bytes to their answer. The others wait for their turn; small ones do not."""
 MESSAGE_SECONDS = 30.0
 """How long a message may take to come, once it has begun."""
+LAST_SECONDS, FIRST_SECONDS = 0.05, 1.0
+"""How long a drained session still listens for what is on its way; and one that has said nothing
+yet, whose client has just connected and is about to."""
 WRITE_SECONDS = 30.0
 """How long a client may go without reading."""
 ANSWER_SECONDS = 30.0
@@ -147,8 +150,10 @@ class Session:
             self._end_outlet()
 
     def drain(self) -> None:
-        """Read nothing more; what was received is still answered."""
-        self._reading.cancel()
+        """Read only what is on its way; what was received is still answered."""
+        # `framer.encoding` is known from the first byte on.
+        patience = FIRST_SECONDS if self._framer.encoding is None else LAST_SECONDS
+        self._reading.deadline = anyio.current_time() + patience
         self._end_outlet()
 
     # Incoming
@@ -283,7 +288,7 @@ class Session:
         if isinstance(outcome, Answer):
             self._send_result(pending.id, outcome)
         else:
-            self._send_error(pending.id, _described(outcome))
+            self._send_error(pending.id, _described(outcome, pending.method))
 
     def _send_result(self, request_id: RequestId, result: Answer) -> None:
         try:
@@ -361,8 +366,8 @@ def _error(code: int, message: str, data: ErrorData) -> ErrorObject:
     return ErrorObject(code=code, message=message, data=data)
 
 
-def _described(outcome: object) -> ErrorObject:
-    """An error as the protocol tells it."""
+def _described(outcome: object, method: str | None = None) -> ErrorObject:
+    """An error as the protocol tells it; a fault of the daemon's own goes into the log too."""
     match outcome:
         case _Refused(error=error):
             return error
@@ -378,6 +383,7 @@ def _described(outcome: object) -> ErrorObject:
             message = f"{reason} Try again in {seconds:g} s."
             data = ErrorData(reason=reason, retry_after_seconds=seconds)
             return _error(ErrorCode.UNAVAILABLE, message, data)
-    log.error("request failed", exc_info=outcome if isinstance(outcome, Exception) else None)
+    fault = outcome if isinstance(outcome, Exception) else None
+    log.error("request failed", method=method, exc_info=fault)
     message = "The daemon could not answer because of a fault of its own; its log has the details."
     return _error(ErrorCode.INTERNAL_ERROR, message, ErrorData(reason=type(outcome).__name__))

@@ -262,7 +262,7 @@ def _finish(path: Path) -> None:
         for source, target in _pairs(path, aside):
             _rename(source, target)
         _rename(recovered, path)
-        log.warning("the damaged database was set aside", database=str(path), aside=aside)
+        log.warning("database recovered", database=str(path), damaged=aside)
 
 
 def _beside(path: Path, mark: str) -> list[Path]:

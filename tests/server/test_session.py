@@ -403,6 +403,29 @@ async def test_an_idle_session_that_is_drained_ends_at_once() -> None:
         assert await client.rest() == []
 
 
+@pytest.mark.parametrize("spoken", [False, True])
+async def test_a_session_that_is_drained_hears_what_is_on_its_way(
+    monkeypatch: pytest.MonkeyPatch, *, spoken: bool
+) -> None:
+    monkeypatch.setattr(module, "LAST_SECONDS", 5.0)
+    monkeypatch.setattr(module, "FIRST_SECONDS", 5.0)
+    async with session(Script()) as (client, served):
+        if spoken:
+            await client.say(ping(1))
+            await client.hear()
+        served.drain()
+        await client.say(ping(2))
+        assert (await client.hear())["id"] == 2
+
+
+async def test_a_client_that_says_nothing_holds_up_a_stop_for_moments_only() -> None:
+    async with session(Script()) as (client, served):
+        began = anyio.current_time()
+        served.drain()
+        assert await client.rest() == []
+        assert anyio.current_time() - began < 5
+
+
 async def test_a_client_that_goes_away_leaves_nothing_behind() -> None:
     script = Script(outcome=None)
     async with session(script) as (client, _):
