@@ -62,6 +62,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
             "buddyd.server",
             "buddyd.protocol",
             "buddyd.runtime.channels",
+            "buddyd.runtime.timer",
             "buddyd.domain.answers",
             "buddyd.domain.execution",
             "buddyd.config",

@@ -1,6 +1,7 @@
 """One connection: requests come in, answers go out. What a method does, it does not know."""
 
 import math
+import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 
@@ -36,6 +37,8 @@ from buddyd.protocol.messages import (
 )
 from buddyd.protocol.wording import cut, ended, lowered
 from buddyd.runtime.channels import Deliver
+from buddyd.runtime.timer import Timer
+from buddyd.server.connection import Connection
 from buddyd.server.outlet import Outlet
 from buddyd.server.places import Place, Places
 
@@ -106,7 +109,7 @@ class Session:
     """A connection, from its first byte to its last answer."""
 
     def __init__(
-        self, stream: anyio.abc.ByteStream, roles: frozenset[Role], settings: SessionSettings
+        self, stream: Connection, roles: frozenset[Role], settings: SessionSettings
     ) -> None:
         self._stream = stream
         self._roles = roles
@@ -127,8 +130,8 @@ class Session:
         self._news = anyio.Event()
         self._room = anyio.Event()
         self._read_all = False
-        # Until when the writer sleeps where there is no news.
-        self._wakes_at = math.inf
+        self._is_flushing = False
+        self._expiry = Timer(self._expire)
 
     async def run(self) -> None:
         """Serve until the client has gone, or has sent all and got all."""
@@ -148,6 +151,7 @@ class Session:
             # The places of what was taken on are free once that is answered.
             self._place.give_up()
             self._end_outlet()
+            self._expiry.stop()
 
     def drain(self) -> None:
         """Read only what is on its way; what was received is still answered."""
@@ -177,9 +181,11 @@ class Session:
     async def _receive(self) -> bytes:
         """The next bytes; none at the end, and none where the session is drained."""
         with self._reading:
-            await self._take_place(self._framer.pending)
             try:
-                with anyio.fail_after(self._whole_by - anyio.current_time()):
+                if not self._framer.pending:
+                    return await self._stream.receive(READ_BYTES)
+                await self._take_place(self._framer.pending)
+                with anyio.fail_after(self._whole_by - time.monotonic()):
                     if self._place.is_held:
                         return await self._place.receive(self._stream.receive)
                     return await self._stream.receive(READ_BYTES)
@@ -192,7 +198,7 @@ class Session:
         if not self._framer.pending:
             self._whole_by = math.inf
         elif math.isinf(self._whole_by):
-            self._whole_by = anyio.current_time() + MESSAGE_SECONDS
+            self._whole_by = time.monotonic() + MESSAGE_SECONDS
 
     async def _take_place(self, size: int) -> None:
         """Wait for one's turn, where what there is of a message is large."""
@@ -200,7 +206,7 @@ class Session:
             await self._until_room()
             await self._place.take()
             # Its time begins anew: it was not for the client that it had to wait.
-            self._whole_by = anyio.current_time() + MESSAGE_SECONDS
+            self._whole_by = time.monotonic() + MESSAGE_SECONDS
 
     async def _until_room(self) -> None:
         """Wait while too much is unanswered, or not yet read by the client."""
@@ -257,7 +263,7 @@ class Session:
         method = METHODS.get(request.method)
         # What an administrator asks for takes its time.
         patient = method is not None and method.role is Role.ADMIN
-        deadline = math.inf if patient else anyio.current_time() + ANSWER_SECONDS
+        deadline = math.inf if patient else time.monotonic() + ANSWER_SECONDS
         self._tokens += 1
         self._pending[self._tokens] = _Pending(
             request.answer_id,
@@ -266,8 +272,7 @@ class Session:
             deadline,
             self._place.hand_over(),
         )
-        if deadline < self._wakes_at:
-            self._news.set()
+        self._expiry.ring_within(ANSWER_SECONDS)
         return self._tokens
 
     # Outgoing
@@ -279,8 +284,9 @@ class Session:
             return
         if pending.is_large:
             self._settings.large.release()
-        self._news.set()
         self._make_room()
+        if self._read_all:
+            self._news.set()
         if isinstance(outcome, InvalidParams) and pending.method.startswith("record_"):
             self._settings.traffic.refusals += 1
         if not pending.wants_answer:
@@ -313,7 +319,23 @@ class Session:
 
     def _send(self, data: bytes) -> None:
         self._owed_bytes += len(data)
-        self._queue(data)
+        self._unsent.append(data)
+        self._unsent_bytes += len(data)
+        # With the last answer that is due, all goes out at once, and nobody has to be woken.
+        if self._pending or self._is_flushing:
+            self._news.set()
+        else:
+            self._send_now()
+
+    def _send_now(self) -> None:
+        data = b"".join(self._unsent)
+        rest = data[self._stream.send_now(data) :]
+        self._unsent = [rest] if rest else []
+        self._unsent_bytes = self._owed_bytes = len(rest)
+        if rest:
+            self._news.set()
+        else:
+            self._make_room()
 
     def _queue(self, data: bytes) -> None:
         self._unsent.append(data)
@@ -330,17 +352,16 @@ class Session:
 
     async def _wait_for_news(self) -> None:
         self._news = anyio.Event()
-        self._wakes_at = min((p.deadline for p in self._pending.values()), default=math.inf)
-        with anyio.move_on_after(self._wakes_at - anyio.current_time()):
-            await self._news.wait()
-        self._expire()
+        await self._news.wait()
 
     async def _flush(self) -> None:
         data, self._unsent = b"".join(self._unsent), []
         owed = self._owed_bytes
+        self._is_flushing = True
         for begin in range(0, len(data), WRITE_BYTES):
             with anyio.fail_after(WRITE_SECONDS):
                 await self._stream.send(data[begin : begin + WRITE_BYTES])
+        self._is_flushing = False
         self._unsent_bytes -= len(data)
         self._owed_bytes -= owed
         self._make_room()
@@ -351,10 +372,13 @@ class Session:
         self._room.set()
 
     def _expire(self) -> None:
-        now = anyio.current_time()
+        now = time.monotonic()
         for token in [t for t, p in self._pending.items() if p.deadline <= now]:
             reason = f"There was no answer within {ANSWER_SECONDS:g} s."
             self._conclude(token, Unavailable(reason, 5.0))
+        earliest = min((p.deadline for p in self._pending.values()), default=math.inf)
+        if not math.isinf(earliest):
+            self._expiry.ring_within(earliest - now)
 
     @property
     def _encoding(self) -> Encoding:

@@ -15,6 +15,7 @@ from buddyd.domain.execution import Execution
 from buddyd.protocol.framing import Encoding, Framer, frame
 from buddyd.protocol.messages import Request, Role
 from buddyd.runtime.channels import Deliver
+from buddyd.server.connection import Connection
 from buddyd.server.outlet import Outlet
 from buddyd.server.places import Places
 from buddyd.server.session import MOST_LARGE, Session, SessionSettings, Traffic
@@ -89,10 +90,10 @@ class Conversation:
             return found
 
 
-async def pair() -> tuple[SocketStream, SocketStream]:
-    """The two ends of a connection."""
+async def pair() -> tuple[SocketStream, Connection]:
+    """The two ends of a connection, the client's first."""
     left, right = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-    return await UNIXSocketStream.from_socket(left), await UNIXSocketStream.from_socket(right)
+    return await UNIXSocketStream.from_socket(left), Connection(right)
 
 
 @asynccontextmanager
