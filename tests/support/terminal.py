@@ -49,7 +49,7 @@ def capture(
 
 
 def kept(name: str, seen: str) -> str:
-    """What was seen before under this name, for `assert seen == kept(name, seen)`.
+    """What was seen before under this name; a test says that it equals what is `seen` now.
 
     A capture that is not there yet is written, and the test fails this once.
     """
