@@ -10,7 +10,7 @@ import click
 
 from buddyd import __version__
 from buddyd.cli.app import complain, global_options
-from buddyd.client.errors import Unreachable
+from buddyd.client.errors import TimedOut, Unreachable
 from buddyd.errors import BuddydError, ConfigurationError
 
 EXIT_REFUSED = 1
@@ -32,10 +32,13 @@ _VERBS = {
     ],
     "Recording": ["exec", "record", "import", "export"],
     "Administration": ["aggregate", "cleanup", "backup", "check"],
+    "Shell": ["completion"],
 }
 """Every verb. Its command is `command` in the module of its name, loaded when it is used."""
 
 _MODULES = {"import": "import_"}
+
+_PATIENCE = "Give it longer with --timeout; its log says what it does."
 
 
 class _Verbs(click.Group):
@@ -82,11 +85,11 @@ def buddyctl() -> None:
     \b
     Examples:
       buddyctl exec --tool pytest -- pytest -q
-      buddyctl agents
+      buddyctl agents --sort -queue_depth
       buddyctl costs --json
 
     Exit codes: 0; 1 an error that the daemon answered; 2 wrong usage; 69 no daemon answers at the
-    socket.
+    socket; 130 interrupted.
     """  # noqa: D301 -- \b is click's mark of a block that is not to be wrapped.
 
 
@@ -94,17 +97,15 @@ def run(arguments: Sequence[str]) -> int:
     """Do what `arguments` say; the exit code."""
     try:
         code = buddyctl.main(arguments, prog_name="buddyctl", standalone_mode=False)
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return EXIT_INTERRUPTED
-    except (Unreachable, ConfigurationError) as error:
-        complain(str(error))
-        return EXIT_NO_DAEMON
-    except (BuddydError, OSError) as error:
-        complain(str(error))
-        return EXIT_REFUSED
+    except (click.ClickException, BuddydError, OSError) as error:
+        sentence, exit_code = _told(error)
+        complain(sentence)
+        return exit_code
     return code if isinstance(code, int) else 0
 
 
@@ -115,6 +116,30 @@ def main() -> None:
             # A terminal that lacks a character shows its escape instead of ending the program.
             stream.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:]))
+
+
+def _told(error: Exception) -> tuple[str, int]:
+    """What is said of an error, in one line that says what to do, and the exit code."""
+    match error:
+        case click.ClickException():
+            return _usage(error), error.exit_code
+        case TimedOut():
+            return f"{error} {_PATIENCE}", EXIT_NO_DAEMON
+        case Unreachable() | ConfigurationError():
+            return str(error), EXIT_NO_DAEMON
+        case OSError(filename=str(file), strerror=str(reason)):
+            return f"{file}: {reason}.", EXIT_REFUSED
+        case _:
+            return str(error), EXIT_REFUSED
+
+
+def _usage(error: click.ClickException) -> str:
+    # A list of choices comes over several lines.
+    sentence = " ".join(error.format_message().split())
+    if not isinstance(error, click.UsageError) or error.ctx is None:
+        return sentence
+    end = "" if sentence.endswith((".", "?", ")")) else "."
+    return f"{sentence}{end} See `{error.ctx.command_path} --help`."
 
 
 def _forget_output() -> None:

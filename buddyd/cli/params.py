@@ -60,6 +60,26 @@ class Moment(click.ParamType[float]):
             )
 
 
+class Span(click.ParamType[float]):
+    """A length of time (`90s`, `15m`, `24h`, `7d`), in seconds."""
+
+    name = "span"
+
+    def convert(
+        self, value: str | float, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """`value` in seconds; a default may be in them already."""
+        if isinstance(value, float):
+            return value
+        length = _AGO.fullmatch(value)
+        seconds = float(length["number"]) * _UNIT_SECONDS[length["unit"]] if length else 0.0
+        if not seconds:
+            self.fail(
+                f"'{printable(value)}' is no length of time such as 15m, 24h or 7d.", param, ctx
+            )
+        return seconds
+
+
 def _unix_seconds(text: str) -> float:
     try:
         return float(text)
@@ -73,6 +93,7 @@ NAME = Text("name", Name, "it has 1 to 256 characters and no control characters"
 ERROR_TYPE = Text("error type", ErrorType, "it has 1 to 128 characters and no control characters")
 EXECUTION_ID = Text("execution id", ExecutionId, "it has 1 to 64 characters")
 MOMENT = Moment()
+SPAN = Span()
 
 
 def default_agent() -> str:
