@@ -143,6 +143,9 @@ ONLY_IN: dict[str, frozenset[str]] = {
     ),
     "click": frozenset({"buddyd.cli"}),
     "rich": frozenset({"buddyd.cli"}),
+    "prometheus_client": frozenset({"buddyd.cli.metrics", "buddyd.cli.render.exposition"}),
+    # An extra.
+    "matplotlib": frozenset({"buddyd.cli.plotting.picture"}),
 }
 
 # A module that fetches another one, which builds on it, only when it is needed.

@@ -29,6 +29,8 @@ _VERBS = {
         "recommendations",
         "status",
         "ping",
+        "plot",
+        "metrics",
     ],
     "Recording": ["exec", "record", "import", "export"],
     "Administration": ["aggregate", "cleanup", "backup", "check"],

@@ -26,6 +26,8 @@ VERBS = [
     "recommendations",
     "status",
     "ping",
+    "plot",
+    "metrics",
     "exec",
     "record",
     "import",
