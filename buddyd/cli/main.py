@@ -29,6 +29,7 @@ _VERBS = {
         "recommendations",
         "status",
         "ping",
+        "explain",
         "plot",
         "metrics",
     ],
@@ -88,6 +89,7 @@ def buddyctl() -> None:
     Examples:
       buddyctl exec --tool pytest -- pytest -q
       buddyctl agents --sort -queue_depth
+      buddyctl explain web_search
       buddyctl costs --json
 
     Exit codes: 0; 1 an error that the daemon answered; 2 wrong usage; 69 no daemon answers at the

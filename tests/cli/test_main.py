@@ -26,6 +26,7 @@ VERBS = [
     "recommendations",
     "status",
     "ping",
+    "explain",
     "plot",
     "metrics",
     "exec",
