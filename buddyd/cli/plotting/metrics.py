@@ -11,6 +11,7 @@ from buddyd.cli.plotting.buckets import Bucket, Buckets
 from buddyd.cli.render import cells
 from buddyd.cli.render.view import Cell, Chart, Facts, View
 
+_ROUND = (1, 1.2, 1.6, 2, 2.4, 3, 4, 5, 6, 8, 10)
 _MOST_MARKS = 8
 _DAY = 86_400
 _MARK_EVERY = (
@@ -90,11 +91,11 @@ def view(plot: Plot) -> View:
 
 
 def round_above(value: float) -> float:
-    """The next figure that reads well on a scale: 1, 2 or 5 times a power of ten."""
+    """The next figure that reads well on a scale, and whose half does."""
     if value <= 0:
         return 1.0
     power = 10.0 ** math.floor(math.log10(value))
-    return next(power * step for step in (1, 2, 5, 10, 20) if power * step >= value)
+    return next(power * step for step in _ROUND if power * step >= value)
 
 
 def _sums(plot: Plot) -> dict[str, Cell]:

@@ -9,6 +9,7 @@ from buddyd.domain.answers import Level
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 _KILOBYTE = 1024
 _LEAST = 0.0001
+_BROAD_POINTS = 2
 _GOOD_RATE, _FAIR_RATE = 0.95, 0.80
 
 _LEVEL_TONES: dict[Level, Tone] = {"HIGH": "good", "MEDIUM": "warning", "LOW": "bad"}
@@ -76,7 +77,8 @@ def percent(share: float) -> str:
 
 def between(low: float, high: float, value: tuple[Plain, ...]) -> Cell:
     """An interval of percentages; `value` is what machines are told."""
-    return Cell(f"{low:.0f}\N{EN DASH}{high:.0f} %", value)
+    places = 0 if high - low >= _BROAD_POINTS or low == high else 1
+    return Cell(f"{low:.{places}f}\N{EN DASH}{high:.{places}f} %", value)
 
 
 def interval(low: float, value: float, high: float, tone: Tone | None = None) -> Cell:

@@ -1,6 +1,7 @@
 """Bars, sparklines and columns of characters, with others where the terminal lacks these."""
 
 from collections.abc import Sequence
+from math import ceil
 
 from msgspec import Struct
 
@@ -77,8 +78,16 @@ def glyphs_for(encoding: str) -> Glyphs:
 
 
 def interval_bar(interval: Interval, width: int, glyphs: Glyphs) -> str:
-    """Solid up to the low bound, darker up to the likely value, lighter up to the high bound."""
-    low, value, high = (round(share * width) for share in _ordered(interval))
+    """Solid up to the low bound, darker up to the likely value, lighter up to the high bound.
+
+    What is solid is never more than is sure, and what is blank never more than is impossible. A
+    value that is known exactly is solid alone, and more than nothing can be seen.
+    """
+    shares = _ordered(interval)
+    if shares[0] == shares[2]:
+        solid = max(round(shares[1] * width), shares[1] > 0)
+        return glyphs.sure * solid + glyphs.rest * (width - solid)
+    low, value, high = int(shares[0] * width), round(shares[1] * width), ceil(shares[2] * width)
     return (
         glyphs.sure * low
         + glyphs.likely * (value - low)

@@ -5,11 +5,10 @@ takes as long to load as all the rest of `buddyctl agents`. Its measure of what 
 up is used here.
 """
 
-import textwrap
 from collections.abc import Iterator, Mapping
 
 from msgspec import Struct
-from rich.cells import cell_len, split_text
+from rich.cells import cell_len, chop_cells, split_text
 
 from buddyd.cli.render.graphs import UNICODE, Glyphs, column_chart, interval_bar, sparkline
 from buddyd.cli.render.view import (
@@ -32,6 +31,8 @@ _COMFORT: dict[Kind, int] = {"name": 18, "text": 24, "graph": 10}
 """Before a column that can be narrowed gets less than this, columns that can be spared go."""
 _LEAST: dict[Kind, int] = {"name": 10, "text": 16, "graph": 6}
 """Below this it says next to nothing."""
+_NARROWEST = 2
+"""Room for any character."""
 _CHART_HEIGHT, _CHART_WIDTH = 10, 80
 _BROADEST = 6
 _PROSE_WIDTH = 100
@@ -177,7 +178,7 @@ def _fit(table: Table, screen: Screen) -> tuple[list[int], list[int]]:
         chosen.remove(spare)
     room = screen.width - _GAP * (len(chosen) - 1)
     widths = [natural[index] for index in chosen]
-    for least in (_COMFORT, _LEAST, dict.fromkeys(_LEAST, 1)):
+    for least in (_COMFORT, _LEAST, dict.fromkeys(_LEAST, _NARROWEST)):
         widths = _narrowed(widths, _least(table, chosen, natural, least), room)
     return chosen, widths
 
@@ -273,10 +274,18 @@ def _folded(text: str, width: int | None, screen: Screen) -> list[str]:
     text = screen.glyphs.plain(text)
     if width is None or cell_len(text) <= width:
         return [text]
-    if cell_len(text) > len(text):
-        # Wide characters: textwrap counts characters.
-        width //= 2
-    return textwrap.wrap(text, max(1, width), break_on_hyphens=False)
+    return _wrapped(text, max(_NARROWEST, width))
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Lines of so many cells, broken between words, and within those that are longer."""
+    lines: list[str] = []
+    for word in text.split():
+        if lines and cell_len(lines[-1]) + 1 + cell_len(word) <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines += chop_cells(word, width)
+    return lines
 
 
 def _aligned(text: str, width: int, kind: Kind) -> str:

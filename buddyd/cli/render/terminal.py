@@ -12,9 +12,11 @@ from buddyd.cli.render.view import Tone, View
 if TYPE_CHECKING:
     from rich.console import Console
 
-_BOLD = "1"
-_CODES: dict[Tone, str] = {"good": "32", "warning": "33", "bad": "31", "quiet": "2"}
-"""Select Graphic Rendition (ECMA-48), in colours that every terminal has and lets users choose."""
+STYLES: dict[Tone, str] = {"good": "green", "warning": "yellow", "bad": "red", "quiet": "dim"}
+"""What a tone looks like, by the names that rich has for it."""
+
+# Select Graphic Rendition (ECMA-48): colours that every terminal has and lets its user choose.
+_CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
 
 
 def draw(view: View, *, color: bool) -> None:
@@ -56,7 +58,8 @@ def _plain(span: Span) -> str:
 
 
 def _painted(span: Span) -> str:
-    codes = [_BOLD] * span.bold + ([_CODES[span.tone]] if span.tone else [])
+    styles = ["bold"] * span.bold + ([STYLES[span.tone]] if span.tone else [])
+    codes = [_CODES[style] for style in styles]
     words = span.text.rstrip(" ")
     if not codes or not words:
         return span.text
