@@ -5,7 +5,7 @@ import time
 
 import click
 
-from buddyd.cli import child, params
+from buddyd.cli import child, completing, params
 from buddyd.cli.app import App, complain, examples, global_options, pass_app
 from buddyd.cli.child import Child, Ending
 from buddyd.client import BuddydError, Client
@@ -25,7 +25,14 @@ _UNRUNNABLE = {child.NOT_FOUND: "not_found", child.NOT_EXECUTABLE: "not_executab
         'buddyctl exec --tool deploy --agent ci --task "$BUILD_ID" -- make deploy',
     ),
 )
-@click.option("--tool", type=params.NAME, metavar="NAME", required=True, help="What it counts as.")
+@click.option(
+    "--tool",
+    type=params.NAME,
+    metavar="NAME",
+    required=True,
+    shell_complete=completing.tools,
+    help="What it counts as.",
+)
 @params.agent_option
 @click.option(
     "--task",

@@ -1,4 +1,4 @@
-"""The entry point: finds the verb, and turns every way to end into an exit code."""
+"""The whole of buddyctl: finds the verb, and turns every way to end into an exit code."""
 
 import importlib
 import io
@@ -10,12 +10,12 @@ import click
 
 from buddyd import __version__
 from buddyd.cli.app import complain, global_options
+from buddyd.cli.entry import EXIT_INTERRUPTED
 from buddyd.client.errors import TimedOut, Unreachable
 from buddyd.errors import BuddydError, ConfigurationError
 
 EXIT_REFUSED = 1
 EXIT_NO_DAEMON = 69  # EX_UNAVAILABLE of sysexits.h
-EXIT_INTERRUPTED = 130
 EXIT_NO_READER = 141  # As a shell names the end by SIGPIPE.
 
 _VERBS = {
@@ -151,7 +151,3 @@ def _forget_output() -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
-
-
-if __name__ == "__main__":
-    main()

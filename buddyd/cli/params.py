@@ -1,6 +1,5 @@
 """Types and defaults of options that several verbs share."""
 
-import getpass
 import os
 import re
 import socket
@@ -10,6 +9,7 @@ from datetime import UTC, datetime
 import click
 import msgspec
 
+from buddyd.cli import completing
 from buddyd.cli.render.cells import printable
 from buddyd.domain.execution import ErrorType, ExecutionId, Name
 
@@ -98,6 +98,8 @@ SPAN = Span()
 
 def default_agent() -> str:
     """Who records where nothing says so: the user on this host."""
+    import getpass  # noqa: PLC0415 -- Only two verbs record.
+
     try:
         user = getpass.getuser()
     except (KeyError, OSError):
@@ -111,5 +113,6 @@ agent_option = click.option(
     metavar="NAME",
     envvar="BUDDYD_AGENT",
     default=default_agent,
+    shell_complete=completing.agents,
     help="Whose execution it is (default: $BUDDYD_AGENT, else user@host).",
 )

@@ -12,7 +12,7 @@ import pytest
 
 from buddyd import __version__
 from buddyd.protocol.messages import ErrorCode
-from tests.support.buddyctl import PROGRAM, Terminal, buddyctl, environment
+from tests.support.buddyctl import PROGRAM, ROOT, Terminal, buddyctl, environment
 from tests.support.peer import Asked, Odd, Reply, refusal, running, unavailable
 from tests.support.samples import AGENTS, ANSWERS, PONG
 
@@ -161,6 +161,7 @@ def test_a_verb_loads_only_what_it_needs() -> None:
                 "buddyd.cli.agents",
                 "buddyd.cli.app",
                 "buddyd.cli.completing",
+                "buddyd.cli.entry",
                 "buddyd.cli.main",
                 "buddyd.cli.params",
                 "buddyd.cli.render",
@@ -187,6 +188,13 @@ def test_ctrl_c_leaves_no_mess() -> None:
         terminal.type(b"\x03")
         assert terminal.end() == 130
     assert terminal.output.strip() == "^C"
+
+
+def test_ctrl_c_while_it_still_loads_leaves_no_mess(tmp_path: Path) -> None:
+    # In the place of a library that is just being loaded.
+    (tmp_path / "click.py").write_text("raise KeyboardInterrupt")
+    done = buddyctl("agents", PYTHONPATH=f"{tmp_path}:{ROOT}")
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from buddyd.domain.answers import AgentsStatus
 from tests.support import gallery
-from tests.support.buddyctl import PROGRAM, environment
+from tests.support.buddyctl import PROGRAM, environment, on_terminal
 from tests.support.peer import Peer, running
 from tests.support.terminal import capture, kept
 
@@ -63,6 +63,14 @@ def test_a_narrow_terminal_is_not_overrun(peer: Peer, name: str) -> None:
         narrow, wide = screen(peer, *SCREENS[name], columns=columns), None
         lines = narrow.splitlines()
         assert len(lines) == len([line for line in lines if len(line) <= columns]), wide
+
+
+def test_a_terminal_that_knows_no_size_is_taken_for_the_customary_one(peer: Peer) -> None:
+    code, output = on_terminal("agents", "--no-color", socket=peer.socket, columns=0)
+    assert code == 0
+    assert output == on_terminal("agents", "--no-color", socket=peer.socket, columns=80)[1]
+    told = on_terminal("agents", "--no-color", socket=peer.socket, columns=0, COLUMNS="80")[1]
+    assert told == output
 
 
 def test_the_header_of_a_long_table_stands_below_it_again(peer: Peer) -> None:

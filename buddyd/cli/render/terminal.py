@@ -1,7 +1,6 @@
 """Writes a view to standard output: on a terminal in colour and within its width, else plain."""
 
 import os
-import shutil
 import sys
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,8 @@ from buddyd.cli.render.view import Tone, View
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+_CUSTOMARY_COLUMNS = 80
 
 STYLES: dict[Tone, str] = {"good": "green", "warning": "yellow", "bad": "red", "quiet": "dim"}
 """What a tone looks like, by the names that rich has for it."""
@@ -30,8 +31,11 @@ def screen() -> Screen:
     glyphs = glyphs_for(sys.stdout.encoding)
     if not sys.stdout.isatty():
         return Screen(glyphs=glyphs)
-    size = shutil.get_terminal_size()
-    return Screen(size.columns, size.lines, glyphs)
+    # shutil.get_terminal_size does this too, and loads three compressors.
+    told, size = os.environ.get("COLUMNS", ""), os.get_terminal_size(sys.stdout.fileno())
+    columns = int(told) if told.isdecimal() else size.columns
+    # A terminal that does not know its size says 0.
+    return Screen(columns or _CUSTOMARY_COLUMNS, size.lines or None, glyphs)
 
 
 def console(*, color: bool, error: bool = False) -> "Console":
