@@ -175,6 +175,24 @@ def test_a_verb_loads_only_what_it_needs() -> None:
     ]
 
 
+def test_a_table_takes_no_library_that_is_slow_to_load() -> None:
+    """With any of these, `buddyctl agents` would take half as long again."""
+    slow = ["asyncio", "difflib", "matplotlib", "prometheus_client", "rich.console", "shutil"]
+    program = (
+        "import sys; from buddyd.cli.main import run; run(['agents']);"
+        f"print([name for name in {slow} if name in sys.modules], file=sys.stderr)"
+    )
+    with running(lambda _: AGENTS) as peer:
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            env=environment(peer.socket),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    assert done.stderr == "[]\n"
+
+
 def test_ctrl_c_leaves_no_mess() -> None:
     asked = threading.Event()
 

@@ -1,7 +1,6 @@
 """buddyctl metrics, read by Prometheus' own parser."""
 
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support import gallery
-from tests.support.buddyctl import PROGRAM, buddyctl, environment
+from tests.support.buddyctl import buddyctl
 from tests.support.peer import Odd, Peer, running
 
 # https://prometheus.io/docs/practices/naming/
@@ -121,12 +120,3 @@ def test_a_file_that_cannot_be_written_is_named(peer: Peer, tmp_path: Path) -> N
     done = buddyctl("metrics", "--output", str(file), socket=peer.socket)
     assert done.returncode == 1
     assert done.stderr == f"buddyctl: {file}: No such file or directory.\n"
-
-
-def test_no_other_verb_loads_the_library(peer: Peer) -> None:
-    program = (
-        "import sys; from buddyd.cli.main import run; run(['agents']);"
-        "sys.exit('prometheus_client' in sys.modules)"
-    )
-    command = [PROGRAM[0], "-c", program]
-    assert subprocess.run(command, env=environment(peer.socket), check=False).returncode == 0

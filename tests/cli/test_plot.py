@@ -100,5 +100,5 @@ def test_wrong_usage_says_what_is_right(peer: Peer, arguments: list[str]) -> Non
 def test_a_plot_in_a_pipe_is_text(peer: Peer) -> None:
     printed = buddyctl("plot", "success", socket=peer.socket).stdout
     assert "\x1b" not in printed
-    assert printed.splitlines()[0] == "Success rate by 1 h (UTC)"
+    assert printed.splitlines()[0] == "Success rate in steps of 1 h (UTC)"
     assert " 100 % " in printed

@@ -30,8 +30,8 @@ _TRENDS: dict[Trend, str] = {
     "stable": "Whether it fails more or less than before, its last 100 executions do not tell.",
     "degrading": "Within its last 100 executions it has begun to fail more than before.",
 }
+# A streak is told by its length.
 _PATTERNS: dict[Pattern, str] = {
-    "streak": "The failures come in a row.",
     "high_failure_rate": "That is too high a share for a tool to rely on.",
     "dominant_error": "One kind of error is behind more than half of them.",
     "degrading": "It is getting worse.",
@@ -114,11 +114,11 @@ def _day(pattern: FailurePattern | None) -> list[str]:
         return ["Nothing failed."]
     sentences = [f"{pattern.failed:,} of {counted(pattern.total, 'execution')} failed."]
     if pattern.consecutive_failures > 1:
-        sentences.append(f"Its latest {pattern.consecutive_failures:,} executions all failed.")
+        sentences.append(f"Its latest {pattern.consecutive_failures:,} executions failed in a row.")
     if pattern.error_types:
         name, times = next(iter(pattern.error_types.items()))
         sentences.append(f"The most frequent error is {printable(name)} ({_times(times)}).")
-    return sentences + [_PATTERNS[each] for each in pattern.patterns]
+    return sentences + [_PATTERNS[each] for each in pattern.patterns if each in _PATTERNS]
 
 
 def _records(records: list[StoredExecution]) -> list[str]:

@@ -10,6 +10,7 @@ from datetime import datetime
 from msgspec import Struct
 
 from buddyd.cli.plotting.buckets import Buckets, step_for
+from buddyd.cli.render.cells import printable
 from buddyd.client import Client
 from buddyd.domain.answers import DaemonStatus, StoredExecution
 from buddyd.domain.windows import HOUR
@@ -37,8 +38,9 @@ class Wanted(Struct, frozen=True):
     @property
     def of(self) -> str:
         """Whose it is, to be put behind a title."""
-        tool = f" of {self.tool}" if self.tool else ""
-        return tool + (f" by {self.agent}" if self.agent else "")
+        tool = f" of {printable(self.tool)}" if self.tool else ""
+        agent = f" {'by' if tool else 'of'} agent {printable(self.agent)}" if self.agent else ""
+        return tool + agent
 
     @property
     def from_records(self) -> bool:

@@ -66,7 +66,7 @@ class Plot(Struct, frozen=True):
     @property
     def title(self) -> str:
         """What is seen, and how long a stretch is."""
-        return f"{self.metric.title}{self.of} by {cells.span(self.buckets.step)} (UTC)"
+        return f"{self.metric.title}{self.of} in steps of {cells.span(self.buckets.step)} (UTC)"
 
     def points(self) -> list[tuple[int, float | None]]:
         """When each stretch began (Unix seconds), and its value."""

@@ -135,7 +135,9 @@ def _check_day(text: str, evidence: ToolEvidence) -> None:
         assert text == "Nothing failed."
         return
     assert text.startswith(f"{pattern.failed:,} of {pattern.total:,} execution")
-    assert ("in a row" in text) == ("streak" in pattern.patterns)
+    row = re.search(r"latest ([\d,]+) executions failed in a row", text)
+    assert (int(row[1].replace(",", "")) if row else 1) == max(1, pattern.consecutive_failures)
+    assert row or "streak" not in pattern.patterns
     assert ("too high a share" in text) == ("high_failure_rate" in pattern.patterns)
     assert ("more than half" in text) == ("dominant_error" in pattern.patterns)
 
