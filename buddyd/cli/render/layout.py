@@ -285,7 +285,7 @@ def _wrapped(text: str, width: int) -> list[str]:
             lines[-1] += f" {word}"
         else:
             lines += chop_cells(word, width)
-    return lines
+    return lines or [""]
 
 
 def _aligned(text: str, width: int, kind: Kind) -> str:

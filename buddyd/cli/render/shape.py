@@ -56,7 +56,7 @@ def _filtered(part: Part, key: str, wanted: tuple[str, ...]) -> Part:
         return part
     rows = [row for row in part.rows if row[index].value in wanted]
     names = " or ".join(map(printable, wanted))
-    return msgspec.structs.replace(part, rows=rows, empty=f"No row is of {names}.", aside=False)
+    return msgspec.structs.replace(part, rows=rows, empty=f"No row is of {names}.")
 
 
 def _sorted(view: View, wanted: str) -> View:

@@ -103,6 +103,12 @@ def test_a_text_is_broken_between_words() -> None:
     assert shown == ["A  Text", "1  one two three", "   four five six"]
 
 
+def test_a_text_of_blanks_is_a_line_all_the_same() -> None:
+    columns = [Column("Text", "text")]
+    assert lines([table((" " * 50,), columns=columns)], 20) == ["Text", ""]
+    assert lines([Facts("", {"A": Cell(" " * 50), "B": Cell("1")})], 30) == ["A", "B  1"]
+
+
 def test_a_part_without_rows_has_a_sentence() -> None:
     assert lines([Table("Title", [Column("A", "name")], [], "There is none.")], 80) == [
         "Title",
