@@ -40,7 +40,7 @@ def _row(forecast: Forecast, now: str) -> list[Cell]:
         cells.name(forecast.agent_id),
         Cell(f"{free} %", free, _tone(free)),
         cells.interval(low / 100, free / 100, high / 100, _tone(free)),
-        cells.between(low, high, (low, high)),
+        cells.between(low, high),
         cells.count(forecast.current_queue_depth),
         cells.due(forecast.predicted_completion_time, now),
         _error(forecast.forecast_error),

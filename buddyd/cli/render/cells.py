@@ -75,10 +75,10 @@ def percent(share: float) -> str:
     return f"{tenths / 10:g} %" if tenths in {0, 1000} else f"{tenths / 10:.1f} %"
 
 
-def between(low: float, high: float, value: tuple[Plain, ...]) -> Cell:
-    """An interval of percentages; `value` is what machines are told."""
+def between(low: float, high: float, value: tuple[Plain, ...] | None = None) -> Cell:
+    """An interval of percentages; machines are told `value`, or else these bounds."""
     places = 0 if high - low >= _BROAD_POINTS or low == high else 1
-    return Cell(f"{low:.{places}f}\N{EN DASH}{high:.{places}f} %", value)
+    return Cell(f"{low:.{places}f}\N{EN DASH}{high:.{places}f} %", value or (low, high))
 
 
 def interval(low: float, value: float, high: float, tone: Tone | None = None) -> Cell:
