@@ -148,10 +148,16 @@ ONLY_IN: dict[str, frozenset[str]] = {
     ),
     "click": frozenset({"buddyd.cli"}),
     "rich": frozenset({"buddyd.cli"}),
+    "prometheus_client": frozenset({"buddyd.cli.metrics", "buddyd.cli.render.exposition"}),
+    # An extra.
+    "matplotlib": frozenset({"buddyd.cli.plotting.picture"}),
 }
 
 # A module that fetches another one, which builds on it, only when it is needed.
-DEFERRED = {"buddyd.cli.progress": {"buddyd.cli.render.bar"}}
+DEFERRED = {
+    "buddyd.cli.progress": {"buddyd.cli.render.bar"},
+    "buddyd.cli.entry": {"buddyd.cli.main"},
+}
 
 # Calls that tell the time. The domain is told; only a new id reads the clock.
 CLOCKS = frozenset(

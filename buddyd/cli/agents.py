@@ -2,12 +2,20 @@
 
 import click
 
-from buddyd.cli.app import App, global_options, pass_app
+from buddyd.cli.app import App, examples, global_options, pass_app
 from buddyd.cli.render.agents import view
+from buddyd.cli.shaping import shaping
 from buddyd.client import calls
 
 
-@click.command(epilog="Example: buddyctl agents --json | jq '.agents[].agent_id'")
+@click.command(
+    epilog=examples(
+        "buddyctl agents",
+        "buddyctl agents --sort -queue_depth --limit 10",
+        "buddyctl agents --json | jq -r '.agents[] | select(.status == \"ERROR\").agent_id'",
+    )
+)
+@shaping("agent")
 @global_options
 @pass_app
 def command(app: App) -> None:

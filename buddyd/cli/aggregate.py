@@ -2,14 +2,18 @@
 
 import click
 
-from buddyd.cli.app import App, global_options, pass_app
+from buddyd.cli.app import App, examples, global_options, pass_app
 from buddyd.cli.render.administration import aggregation
 from buddyd.client import calls
 
 _PATIENCE_SECONDS = 600.0
 
 
-@click.command(epilog="Example: sudo buddyctl aggregate")
+@click.command(
+    epilog=examples(
+        "sudo buddyctl aggregate",
+    )
+)
 @global_options
 @pass_app
 def command(app: App) -> None:

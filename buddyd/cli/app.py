@@ -4,12 +4,14 @@ import os
 import re
 import sys
 from collections.abc import Callable
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, Literal, TypeVar
 
 import click
 import msgspec
 
 from buddyd.cli.render.cells import printable
+from buddyd.cli.render.shape import Shape, ShapeError, shaped
 from buddyd.cli.render.view import View
 from buddyd.client import Call, Client
 from buddyd.client.core import DEFAULT_TIMEOUT
@@ -17,6 +19,8 @@ from buddyd.domain.answers import Answer
 
 R = TypeVar("R", bound=Answer)
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+Format = Literal["table", "json", "csv", "markdown"]
 
 # JSON leaves these control characters bare, and some terminals obey them.
 _BARE_CONTROLS = re.compile(r"[\x7f-\x9f]")
@@ -30,6 +34,8 @@ class App:
         self.timeout: float | None = None
         self.json = False
         self.no_color = bool(os.environ.get("NO_COLOR"))
+        self.format: Format = "table"
+        self.shape = Shape()
 
     def client(self, timeout: float = DEFAULT_TIMEOUT) -> Client:
         """A client of the daemon; `--timeout` goes before the verb's own `timeout`."""
@@ -39,27 +45,62 @@ class App:
         self, call: Call[R], view: Callable[[R], View], *, timeout: float = DEFAULT_TIMEOUT
     ) -> None:
         """Ask, and show the answer: as it came with `--json`, else as `view` lays it out."""
+        self.asked(call, view, timeout=timeout)()
+
+    def asked(
+        self, call: Call[R], view: Callable[[R], View], *, timeout: float = DEFAULT_TIMEOUT
+    ) -> Callable[[], None]:
+        """Ask; what then shows the answer, as `show` does."""
+        self.check_options()
         with self.client(timeout) as client:
-            if self.json:
-                self.write(client.call_plain(call))
-            else:
-                self.draw(view(client.call(call)))
+            if self.wants_json:
+                return partial(self.write, client.call_plain(call))
+            answer = client.call(call)
+        return lambda: self.draw(view(answer))
+
+    @property
+    def wants_json(self) -> bool:
+        """Whether the answer is to be printed as it came."""
+        return self.json or self.format == "json"
+
+    def check_options(self) -> None:
+        """Raise click.UsageError where the options contradict each other."""
+        if self.json and self.format not in {"json", "table"}:
+            raise click.UsageError(f"Give either --json or --format {self.format}.")
+        if self.wants_json and self.shape:
+            raise click.UsageError(
+                "JSON is the answer as it came: filter and sort it with jq, or leave --json out."
+            )
 
     def write(self, document: object) -> None:
         """One JSON document on standard output."""
         sys.stdout.buffer.write(json_line(document))
 
     def draw(self, view: View) -> None:
-        """Show `view` to a person."""
-        from buddyd.cli.render import terminal  # noqa: PLC0415 -- rich, only where it draws.
+        """Show `view` in the shape and the format that was asked for."""
+        try:
+            view = shaped(view, self.shape)
+        except ShapeError as error:
+            raise click.UsageError(str(error)) from None
+        if self.format == "table":
+            from buddyd.cli.render import terminal  # noqa: PLC0415 -- Only where it draws.
 
-        terminal.draw(view, color=not self.no_color)
+            terminal.draw(view, color=not self.no_color)
+        else:
+            from buddyd.cli.render import documents  # noqa: PLC0415 -- Only where it is asked for.
+
+            sys.stdout.write(documents.DOCUMENTS[self.format](view))
 
 
 def json_line(document: object) -> bytes:
     """`document` as one line of JSON that no terminal obeys."""
     text = msgspec.json.encode(document).decode()
     return _BARE_CONTROLS.sub(lambda c: f"\\u{ord(c[0]):04x}", text).encode() + b"\n"
+
+
+def examples(*lines: str) -> str:
+    """The end of a verb's help."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
 def complain(sentence: str) -> None:

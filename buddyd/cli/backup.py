@@ -4,14 +4,19 @@ from pathlib import Path
 
 import click
 
-from buddyd.cli.app import App, global_options, pass_app
+from buddyd.cli.app import App, examples, global_options, pass_app
+from buddyd.cli.progress import bar
 from buddyd.cli.render.administration import backup
 from buddyd.client import calls
 
 _PATIENCE_SECONDS = 3600.0
 
 
-@click.command(epilog="Example: sudo buddyctl backup /var/backups/buddyd.db")
+@click.command(
+    epilog=examples(
+        "sudo buddyctl backup /var/backups/buddyd.db",
+    )
+)
 @click.argument("path", type=click.Path(path_type=Path))
 @global_options
 @pass_app
@@ -21,4 +26,7 @@ def command(app: App, path: Path) -> None:
     It is consistent, though records keep coming. The daemon writes it, as its own user.
     """
     # The daemon's working directory is another one.
-    app.show(calls.backup(str(path.absolute())), backup, timeout=_PATIENCE_SECONDS)
+    call = calls.backup(str(path.absolute()))
+    with bar("Copying", None, color=not app.no_color):
+        show = app.asked(call, backup, timeout=_PATIENCE_SECONDS)
+    show()

@@ -2,12 +2,20 @@
 
 import click
 
-from buddyd.cli.app import App, global_options, pass_app
+from buddyd.cli.app import App, examples, global_options, pass_app
 from buddyd.cli.render.capacity import view
+from buddyd.cli.shaping import shaping
 from buddyd.client import calls
 
 
-@click.command(epilog="Example: buddyctl capacity")
+@click.command(
+    epilog=examples(
+        "buddyctl capacity",
+        "buddyctl capacity --agent scout --agent ci",
+        "buddyctl capacity --sort -estimated_available_capacity",
+    )
+)
+@shaping("agent")
 @global_options
 @pass_app
 def command(app: App) -> None:

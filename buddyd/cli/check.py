@@ -5,12 +5,18 @@ from pathlib import Path
 import click
 
 from buddyd import config
-from buddyd.cli.app import App, global_options, pass_app
+from buddyd.cli.app import App, examples, global_options, pass_app
+from buddyd.cli.progress import bar
 from buddyd.cli.render.check import checked
 from buddyd.storage.check import check
 
 
-@click.command(epilog="Example: buddyctl check /var/backups/buddyd.db")
+@click.command(
+    epilog=examples(
+        "buddyctl check",
+        "buddyctl check /var/backups/buddyd.db",
+    )
+)
 @click.argument("database", type=click.Path(path_type=Path), required=False)
 @global_options
 @pass_app
@@ -22,7 +28,9 @@ def command(app: App, database: Path | None) -> int:
     Without DATABASE it is the one of the configuration. It is only read, and the daemon may have
     it open. Exits 1 where something is wrong.
     """
-    found = check(database or config.database_path(config.load(None).settings))
+    path = database or config.database_path(config.load(None).settings)
+    with bar("Checking", None, color=not app.no_color):
+        found = check(path)
     if app.json:
         app.write(found)
     else:

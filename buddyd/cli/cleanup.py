@@ -2,14 +2,18 @@
 
 import click
 
-from buddyd.cli.app import App, global_options, pass_app
+from buddyd.cli.app import App, examples, global_options, pass_app
 from buddyd.cli.render.administration import cleanup
 from buddyd.client import calls
 
 _PATIENCE_SECONDS = 600.0
 
 
-@click.command(epilog="Example: sudo buddyctl cleanup")
+@click.command(
+    epilog=examples(
+        "sudo buddyctl cleanup",
+    )
+)
 @global_options
 @pass_app
 def command(app: App) -> None:

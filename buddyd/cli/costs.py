@@ -2,12 +2,20 @@
 
 import click
 
-from buddyd.cli.app import App, global_options, pass_app
+from buddyd.cli.app import App, examples, global_options, pass_app
 from buddyd.cli.render.costs import view
+from buddyd.cli.shaping import shaping
 from buddyd.client import calls
 
 
-@click.command(epilog="Example: buddyctl costs --json | jq .costing.total_daily_cost")
+@click.command(
+    epilog=examples(
+        "buddyctl costs",
+        "buddyctl costs --table agents --limit 5",
+        "buddyctl costs --json | jq .costing.total_daily_cost",
+    )
+)
+@shaping("agent", "tool", tables=("sums", "tools", "agents", "stored"))
 @global_options
 @pass_app
 def command(app: App) -> None:

@@ -3,7 +3,7 @@
 import click
 
 from buddyd.cli import facts
-from buddyd.cli.app import App, global_options, pass_app
+from buddyd.cli.app import App, examples, global_options, pass_app
 from buddyd.cli.checks import examine
 from buddyd.cli.render.doctor import view
 from buddyd.cli.verdict import is_well
@@ -11,7 +11,7 @@ from buddyd.cli.verdict import is_well
 ANSWER_SECONDS = 3.0
 
 
-@click.command(epilog="Example: buddyctl doctor --json")
+@click.command(epilog=examples("buddyctl doctor", "buddyctl doctor --json"))
 @global_options
 @pass_app
 def command(app: App) -> int:

@@ -5,8 +5,8 @@ import time
 
 import click
 
-from buddyd.cli import child, params
-from buddyd.cli.app import App, complain, global_options, pass_app
+from buddyd.cli import child, completing, params
+from buddyd.cli.app import App, complain, examples, global_options, pass_app
 from buddyd.cli.child import Child, Ending
 from buddyd.client import BuddydError, Client
 from buddyd.domain.execution import MAX_DURATION_SECONDS, Execution, new_execution_id
@@ -20,9 +20,19 @@ _UNRUNNABLE = {child.NOT_FOUND: "not_found", child.NOT_EXECUTABLE: "not_executab
 
 @click.command(
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
-    epilog="Example: buddyctl exec --tool pytest --agent ci -- pytest -q",
+    epilog=examples(
+        "buddyctl exec --tool pytest -- pytest -q",
+        'buddyctl exec --tool deploy --agent ci --task "$BUILD_ID" -- make deploy',
+    ),
 )
-@click.option("--tool", type=params.NAME, metavar="NAME", required=True, help="What it counts as.")
+@click.option(
+    "--tool",
+    type=params.NAME,
+    metavar="NAME",
+    required=True,
+    shell_complete=completing.tools,
+    help="What it counts as.",
+)
 @params.agent_option
 @click.option(
     "--task",

@@ -7,18 +7,34 @@ from typing import BinaryIO
 
 import click
 
-from buddyd.cli import params
-from buddyd.cli.app import App, global_options, json_line, pass_app
+from buddyd.cli import completing, params
+from buddyd.cli.app import App, examples, global_options, json_line, pass_app
+from buddyd.cli.progress import Bar, bar
 from buddyd.client import Client
 
 _PAGE_RECORDS = 1000
 
 
 @click.command(
-    epilog="Example: buddyctl export --tool web_search --since 2h | jq .duration_seconds"
+    epilog=examples(
+        "buddyctl export > day.jsonl",
+        "buddyctl export --tool web_search --since 2h | jq .duration_seconds",
+    )
 )
-@click.option("--agent", type=params.NAME, metavar="NAME", help="Of this agent alone.")
-@click.option("--tool", type=params.NAME, metavar="NAME", help="Of this tool alone.")
+@click.option(
+    "--agent",
+    type=params.NAME,
+    metavar="NAME",
+    shell_complete=completing.agents,
+    help="Of this agent alone.",
+)
+@click.option(
+    "--tool",
+    type=params.NAME,
+    metavar="NAME",
+    shell_complete=completing.tools,
+    help="Of this tool alone.",
+)
 @click.option(
     "--since",
     type=params.MOMENT,
@@ -45,8 +61,11 @@ def command(
     The oldest come first, as import needs them to find failures in a row; for that, they are kept
     in a temporary file until the last one has come.
     """
-    with app.client() as client:
-        pages = _pages(client, agent, tool, since)
+    with (
+        app.client() as client,
+        bar("Exporting", None, color=not app.no_color, prints=True) as progress,
+    ):
+        pages = _told(_pages(client, agent, tool, since), progress)
         if newest_first:
             for page in pages:
                 sys.stdout.buffer.writelines(page)
@@ -67,6 +86,12 @@ def _pages(
         if page.next is None:
             return
         before = page.next
+
+
+def _told(pages: Iterator[list[bytes]], progress: Bar) -> Iterator[list[bytes]]:
+    for page in pages:
+        progress.advance(len(page))
+        yield page
 
 
 def _write_reversed(pages: Iterator[list[bytes]]) -> None:

@@ -17,7 +17,7 @@ import msgspec
 from msgspec import UNSET
 
 from buddyd.cli import lines
-from buddyd.cli.app import App, complain, global_options, pass_app
+from buddyd.cli.app import App, complain, examples, global_options, pass_app
 from buddyd.cli.batches import Batches, Tally
 from buddyd.cli.lines import Record, Refusal
 from buddyd.cli.progress import Bar, bar
@@ -41,8 +41,10 @@ class _Stop(Exception):
 
 
 @click.command(
-    epilog="Example: buddyctl import --shift-to-now traces.jsonl, "
-    "or: zcat old.jsonl.gz | buddyctl import -"
+    epilog=examples(
+        "buddyctl import --shift-to-now traces.jsonl",
+        "zcat old.jsonl.gz | buddyctl import -",
+    )
 )
 @click.argument(
     "file", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)

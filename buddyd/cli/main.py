@@ -1,4 +1,4 @@
-"""The entry point: finds the verb, and turns every way to end into an exit code."""
+"""The whole of buddyctl: finds the verb, and turns every way to end into an exit code."""
 
 import importlib
 import io
@@ -10,13 +10,13 @@ import click
 
 from buddyd import __version__
 from buddyd.cli.app import complain, global_options
+from buddyd.cli.entry import EXIT_INTERRUPTED
 from buddyd.client.errors import NotRunning, TimedOut, Unreachable
 from buddyd.errors import BuddydError, ConfigurationError
 from buddyd.paths import HOST_SOCKET
 
 EXIT_REFUSED = 1
 EXIT_NO_DAEMON = 69  # EX_UNAVAILABLE of sysexits.h
-EXIT_INTERRUPTED = 130
 EXIT_NO_READER = 141  # As a shell names the end by SIGPIPE.
 
 _VERBS = {
@@ -30,14 +30,19 @@ _VERBS = {
         "recommendations",
         "status",
         "ping",
+        "explain",
+        "plot",
+        "metrics",
     ],
     "Live": ["top", "tail"],
     "Recording": ["exec", "record", "import", "export"],
     "Administration": ["aggregate", "cleanup", "backup", "check", "doctor"],
+    "Shell": ["completion"],
 }
 """Every verb. Its command is `command` in the module of its name, loaded when it is used."""
 
 _MODULES = {"import": "import_"}
+
 
 
 class _Verbs(click.Group):
@@ -84,11 +89,12 @@ def buddyctl() -> None:
     \b
     Examples:
       buddyctl exec --tool pytest -- pytest -q
-      buddyctl agents
+      buddyctl agents --sort -queue_depth
+      buddyctl explain web_search
       buddyctl costs --json
 
     Exit codes: 0; 1 an error that the daemon answered; 2 wrong usage; 69 no daemon answers at the
-    socket.
+    socket; 130 interrupted.
     """  # noqa: D301 -- \b is click's mark of a block that is not to be wrapped.
 
 
@@ -96,17 +102,15 @@ def run(arguments: Sequence[str]) -> int:
     """Do what `arguments` say; the exit code."""
     try:
         code = buddyctl.main(arguments, prog_name="buddyctl", standalone_mode=False)
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return EXIT_INTERRUPTED
-    except (Unreachable, ConfigurationError) as error:
-        complain(" ".join([str(error), *_advice(error)]))
-        return EXIT_NO_DAEMON
-    except (BuddydError, OSError) as error:
-        complain(str(error))
-        return EXIT_REFUSED
+    except (click.ClickException, BuddydError, OSError) as error:
+        sentence, exit_code = _told(error)
+        complain(sentence)
+        return exit_code
     return code if isinstance(code, int) else 0
 
 
@@ -117,6 +121,28 @@ def main() -> None:
             # A terminal that lacks a character shows its escape instead of ending the program.
             stream.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:]))
+
+
+def _told(error: Exception) -> tuple[str, int]:
+    """What is said of an error, in one line that says what to do, and the exit code."""
+    match error:
+        case click.ClickException():
+            return _usage(error), error.exit_code
+        case Unreachable() | ConfigurationError():
+            return " ".join([str(error), *_advice(error)]), EXIT_NO_DAEMON
+        case OSError(filename=str(file), strerror=str(reason)):
+            return f"{file}: {reason}.", EXIT_REFUSED
+        case _:
+            return str(error), EXIT_REFUSED
+
+
+def _usage(error: click.ClickException) -> str:
+    # A list of choices comes over several lines.
+    sentence = " ".join(error.format_message().split())
+    if not isinstance(error, click.UsageError) or error.ctx is None:
+        return sentence
+    end = "" if sentence.endswith((".", "?", ")")) else "."
+    return f"{sentence}{end} See `{error.ctx.command_path} --help`."
 
 
 def _advice(error: BuddydError) -> list[str]:
@@ -140,7 +166,3 @@ def _forget_output() -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
-
-
-if __name__ == "__main__":
-    main()

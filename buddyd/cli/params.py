@@ -1,6 +1,5 @@
 """Types and defaults of options that several verbs share."""
 
-import getpass
 import os
 import re
 import socket
@@ -10,6 +9,7 @@ from datetime import UTC, datetime
 import click
 import msgspec
 
+from buddyd.cli import completing
 from buddyd.cli.render.cells import printable
 from buddyd.domain.execution import ErrorType, ExecutionId, Name
 
@@ -60,6 +60,26 @@ class Moment(click.ParamType[float]):
             )
 
 
+class Span(click.ParamType[float]):
+    """A length of time (`90s`, `15m`, `24h`, `7d`), in seconds."""
+
+    name = "span"
+
+    def convert(
+        self, value: str | float, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """`value` in seconds; a default may be in them already."""
+        if isinstance(value, float):
+            return value
+        length = _AGO.fullmatch(value)
+        seconds = float(length["number"]) * _UNIT_SECONDS[length["unit"]] if length else 0.0
+        if not seconds:
+            self.fail(
+                f"'{printable(value)}' is no length of time such as 15m, 24h or 7d.", param, ctx
+            )
+        return seconds
+
+
 def _unix_seconds(text: str) -> float:
     try:
         return float(text)
@@ -73,10 +93,13 @@ NAME = Text("name", Name, "it has 1 to 256 characters and no control characters"
 ERROR_TYPE = Text("error type", ErrorType, "it has 1 to 128 characters and no control characters")
 EXECUTION_ID = Text("execution id", ExecutionId, "it has 1 to 64 characters")
 MOMENT = Moment()
+SPAN = Span()
 
 
 def default_agent() -> str:
     """Who records where nothing says so: the user on this host."""
+    import getpass  # noqa: PLC0415 -- Only two verbs record.
+
     try:
         user = getpass.getuser()
     except (KeyError, OSError):
@@ -90,5 +113,6 @@ agent_option = click.option(
     metavar="NAME",
     envvar="BUDDYD_AGENT",
     default=default_agent,
+    shell_complete=completing.agents,
     help="Whose execution it is (default: $BUDDYD_AGENT, else user@host).",
 )

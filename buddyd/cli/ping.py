@@ -4,14 +4,19 @@ import time
 
 import click
 
-from buddyd.cli.app import App, global_options, pass_app
+from buddyd.cli.app import App, examples, global_options, pass_app
 from buddyd.cli.render import cells
 from buddyd.cli.render.view import Facts, View
 from buddyd.client import calls
 from buddyd.domain.answers import Pong
 
 
-@click.command(epilog="Example: buddyctl ping && echo it runs")
+@click.command(
+    epilog=examples(
+        "buddyctl ping",
+        "buddyctl ping --timeout 1 && echo it runs",
+    )
+)
 @global_options
 @pass_app
 def command(app: App) -> None:

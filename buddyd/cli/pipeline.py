@@ -2,12 +2,20 @@
 
 import click
 
-from buddyd.cli.app import App, global_options, pass_app
+from buddyd.cli.app import App, examples, global_options, pass_app
 from buddyd.cli.render.pipeline import view
+from buddyd.cli.shaping import shaping
 from buddyd.client import calls
 
 
-@click.command(epilog="Example: buddyctl pipeline")
+@click.command(
+    epilog=examples(
+        "buddyctl pipeline",
+        "buddyctl pipeline --table tools --sort -failed",
+        "buddyctl pipeline --table hours --format csv",
+    )
+)
+@shaping("tool", tables=("sums", "tools", "hours"))
 @global_options
 @pass_app
 def command(app: App) -> None:

@@ -19,9 +19,14 @@ class Bar(ABC):
         """Write a line to standard error that stays. It must be safe to print."""
 
 
-def bar(title: str, total: int | None, *, color: bool) -> AbstractContextManager[Bar]:
-    """Show how much of `total` is done, on standard error; None where that is not known."""
-    if not sys.stderr.isatty():
+def bar(
+    title: str, total: int | None, *, color: bool, prints: bool = False
+) -> AbstractContextManager[Bar]:
+    """Show how much of `total` is done, on standard error; None where that is not known.
+
+    Where the work `prints` to the same terminal, that is sign enough of how it goes.
+    """
+    if not sys.stderr.isatty() or (prints and sys.stdout.isatty()):
         return nullcontext(_Silent())
     from buddyd.cli.render import bar as drawn  # noqa: PLC0415 -- rich, only where it draws.
 

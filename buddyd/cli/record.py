@@ -3,8 +3,8 @@
 import click
 from msgspec import UNSET
 
-from buddyd.cli import params
-from buddyd.cli.app import App, global_options, pass_app
+from buddyd.cli import completing, params
+from buddyd.cli.app import App, examples, global_options, pass_app
 from buddyd.cli.render import cells
 from buddyd.cli.render.view import Facts, View
 from buddyd.client import calls
@@ -22,9 +22,19 @@ _DOLLARS = click.FloatRange(0, MAX_COST_DOLLARS)
 
 
 @click.command(
-    epilog="Example: buddyctl record --tool web_search --duration 1.4 --error-type timeout"
+    epilog=examples(
+        "buddyctl record --tool web_search --duration 1.4",
+        "buddyctl record --tool web_search --duration 30 --error-type timeout",
+    )
 )
-@click.option("--tool", type=params.NAME, metavar="NAME", required=True, help="What was executed.")
+@click.option(
+    "--tool",
+    type=params.NAME,
+    metavar="NAME",
+    required=True,
+    shell_complete=completing.tools,
+    help="What was executed.",
+)
 @click.option(
     "--duration",
     type=click.FloatRange(0, MAX_DURATION_SECONDS),

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from buddyd.cli import params
-from buddyd.cli.app import App, complain, global_options, json_line, pass_app
+from buddyd.cli.app import App, complain, examples, global_options, json_line, pass_app
 from buddyd.client import (
     Client,
     ConnectionLost,
@@ -31,7 +31,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 Show = Callable[[Iterable[StoredExecution]], None]
 
 
-@click.command(epilog="Example: buddyctl tail --tool web_search --failed")
+@click.command(epilog=examples("buddyctl tail --tool web_search --failed"))
 @click.option("--agent", type=params.NAME, metavar="NAME", help="Of this agent alone.")
 @click.option("--tool", type=params.NAME, metavar="NAME", help="Of this tool alone.")
 @click.option("--task", type=params.NAME, metavar="ID", help="For this task alone.")

@@ -7,13 +7,13 @@ from functools import partial
 
 import click
 
-from buddyd.cli.app import App, global_options, pass_app
+from buddyd.cli.app import App, examples, global_options, pass_app
 from buddyd.client.core import DEFAULT_TIMEOUT
 
 _SECTIONS = ("agents", "capacity", "tasks", "costs", "learning")
 
 
-@click.command(epilog="Example: buddyctl top --section costs")
+@click.command(epilog=examples("buddyctl top --section costs"))
 @click.option(
     "--section",
     type=click.Choice(_SECTIONS),

@@ -60,7 +60,9 @@ class ConnectionLost(Unreachable):
 
     def __init__(self, socket: Path, problem: str | None = None, *, sent: bool = True) -> None:
         super().__init__(
-            socket, problem or f"The daemon at {socket} ended the connection without an answer."
+            socket,
+            problem
+            or f"The daemon at {socket} ended the connection without an answer; its log says why.",
         )
         self.sent = sent
 
@@ -78,7 +80,11 @@ def unreachable(socket: Path, error: OSError) -> Unreachable:
     if isinstance(error, (FileNotFoundError, NotADirectoryError, ConnectionRefusedError)):
         return NotRunning(socket)
     if isinstance(error, PermissionError):
-        return Unreachable(socket, f"You may not open the socket {socket}: its mode forbids it.")
+        return Unreachable(
+            socket,
+            f"You may not open the socket {socket}: its mode forbids it. "
+            "Join its group, or ask as a user who may.",
+        )
     return Unreachable(socket, f"The socket {socket} cannot be connected to: {error}.")
 
 

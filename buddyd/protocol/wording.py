@@ -4,7 +4,6 @@ msgspec says it in the words of Python and of its own: "Expected `float` >= 0.0 
 `$.executions[3].duration_seconds`". Here that becomes a place and a sentence.
 """
 
-import difflib
 import re
 from collections.abc import Iterable
 from typing import get_args
@@ -100,5 +99,8 @@ def _listed(words: Iterable[str]) -> str:
 
 
 def _meant(field: str, known: Iterable[str]) -> str:
+    # Every client loads this module, and few mistype.
+    import difflib  # noqa: PLC0415
+
     close = difflib.get_close_matches(field, sorted(known), n=1)
     return f"; did you mean `{close[0]}`?" if close else ""

@@ -166,7 +166,8 @@ def test_what_was_recorded_is_told_although_the_daemon_went_away(file: Path) -> 
     assert done.returncode == 69
     assert done.stdout.splitlines()[1].split() == ["Accepted", "20"]
     assert done.stderr == (
-        f"buddyctl: The daemon at {peer.socket} ended the connection without an answer.\n"
+        f"buddyctl: The daemon at {peer.socket} ended the connection without an answer; "
+        "its log says why.\n"
     )
 
 

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PROGRAM = [sys.executable, "-m", "buddyd.cli.main"]
+PROGRAM = [sys.executable, "-m", "buddyd.cli.entry"]
 PATIENCE_SECONDS = 30.0
 
 _ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")

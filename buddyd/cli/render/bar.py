@@ -9,6 +9,7 @@ from rich.progress import (
     TaskID,
     TaskProgressColumn,
     TextColumn,
+    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.text import Text
@@ -23,8 +24,11 @@ def draw(title: str, total: int | None, *, color: bool) -> Iterator[Bar]:
     progress = Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
-        TaskProgressColumn(),
-        TimeRemainingColumn(),
+        *(
+            [TimeElapsedColumn()]
+            if total is None
+            else [TaskProgressColumn(), TimeRemainingColumn()]
+        ),
         console=console(color=color, error=True),
         transient=True,
     )

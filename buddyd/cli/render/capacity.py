@@ -1,10 +1,21 @@
 """What the agents can take on in the next window."""
 
 from buddyd.cli.render import cells
-from buddyd.cli.render.view import Cell, Table, Tone, View, columns
+from buddyd.cli.render.view import Cell, Column, Table, Tone, View
 from buddyd.domain.answers import Forecast, PredictiveCapacity
 
 _AMPLE, _SCARCE = 50, 20
+
+_COLUMNS = [
+    Column("Agent", "name", ("agent_id",)),
+    Column("Free", "number", ("estimated_available_capacity",)),
+    Column("", "graph"),
+    Column("80 % range", "number", ("capacity_low", "capacity_high")),
+    Column("Queue", "number", ("current_queue_depth",)),
+    Column("Done", "number", ("predicted_completion_time",)),
+    Column("Error", "number", ("forecast_error",), spare=2),
+    Column("Bottlenecks", "name", ("bottleneck_tools",), spare=1),
+]
 
 
 def view(answer: PredictiveCapacity) -> View:
@@ -12,15 +23,7 @@ def view(answer: PredictiveCapacity) -> View:
     return [
         Table(
             f"Capacity in the next {cells.span(answer.window_seconds)}",
-            columns(
-                ("Agent", "name"),
-                ("Free", "number"),
-                ("80 % range", "number"),
-                ("Queue", "number"),
-                ("Done", "number"),
-                ("Error", "number"),
-                ("Bottlenecks", "name"),
-            ),
+            _COLUMNS,
             [_row(forecast, answer.timestamp) for forecast in answer.forecasts],
             "No agent was heard of in the last 24 hours.",
         )
@@ -28,22 +31,27 @@ def view(answer: PredictiveCapacity) -> View:
 
 
 def _row(forecast: Forecast, now: str) -> list[Cell]:
+    low, free, high = (
+        forecast.capacity_low,
+        forecast.estimated_available_capacity,
+        forecast.capacity_high,
+    )
     return [
         cells.name(forecast.agent_id),
-        _free(forecast.estimated_available_capacity),
-        cells.between(forecast.capacity_low, forecast.capacity_high),
+        Cell(f"{free} %", free, _tone(free)),
+        cells.interval(low / 100, free / 100, high / 100, _tone(free)),
+        cells.between(low, high),
         cells.count(forecast.current_queue_depth),
         cells.due(forecast.predicted_completion_time, now),
         _error(forecast.forecast_error),
-        cells.names(forecast.bottleneck_tools),
+        cells.foremost(forecast.bottleneck_tools),
     ]
 
 
-def _free(whole_percent: int) -> Cell:
-    tone: Tone = "bad"
+def _tone(whole_percent: int) -> Tone:
     if whole_percent >= _SCARCE:
-        tone = "good" if whole_percent >= _AMPLE else "warning"
-    return Cell(f"{whole_percent} %", whole_percent, tone)
+        return "good" if whole_percent >= _AMPLE else "warning"
+    return "bad"
 
 
 def _error(points: float | None) -> Cell:

@@ -3,12 +3,13 @@
 import math
 from datetime import UTC, datetime
 
-from buddyd.cli.render.view import Cell, Plain, Tone
+from buddyd.cli.render.view import Cell, Interval, Plain, Series, Tone
 from buddyd.domain.answers import Level
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 _KILOBYTE = 1024
 _LEAST = 0.0001
+_BROAD_POINTS = 2
 _GOOD_RATE, _FAIR_RATE = 0.95, 0.80
 
 _LEVEL_TONES: dict[Level, Tone] = {"HIGH": "good", "MEDIUM": "warning", "LOW": "bad"}
@@ -34,6 +35,14 @@ def names(texts: list[str]) -> Cell:
     return name(", ".join(texts)) if texts else NOTHING
 
 
+def foremost(texts: list[str]) -> Cell:
+    """The first of them, and how many more there are; machines are told all."""
+    if not texts:
+        return NOTHING
+    more = f" +{len(texts) - 1}" if len(texts) > 1 else ""
+    return Cell(f"{printable(texts[0])}{more}", ", ".join(texts))
+
+
 def word(text: str, tones: dict[str, Tone] | None = None) -> Cell:
     """A word of the daemon's, in the tone that `tones` gives it."""
     return Cell(printable(text), text, (tones or {}).get(text))
@@ -48,8 +57,12 @@ def rate(share: float, of: int) -> Cell:
     """A success rate in percent; there is none where nothing was tried."""
     if not of:
         return NOTHING
-    tone: Tone = "good" if share >= _GOOD_RATE else "warning" if share >= _FAIR_RATE else "bad"
-    return Cell(percent(share), share, tone)
+    return Cell(percent(share), share, rate_tone(share))
+
+
+def rate_tone(share: float) -> Tone:
+    """What a success rate looks like."""
+    return "good" if share >= _GOOD_RATE else "warning" if share >= _FAIR_RATE else "bad"
 
 
 def percent(share: float) -> str:
@@ -62,14 +75,25 @@ def percent(share: float) -> str:
     return f"{tenths / 10:g} %" if tenths in {0, 1000} else f"{tenths / 10:.1f} %"
 
 
-def between(low: float, high: float) -> Cell:
-    """An interval of percentages."""
-    return Cell(f"{low:.0f}\N{EN DASH}{high:.0f} %")
+def between(low: float, high: float, value: tuple[Plain, ...] | None = None) -> Cell:
+    """An interval of percentages; machines are told `value`, or else these bounds."""
+    places = 0 if high - low >= _BROAD_POINTS or low == high else 1
+    return Cell(f"{low:.{places}f}\N{EN DASH}{high:.{places}f} %", value or (low, high))
+
+
+def interval(low: float, value: float, high: float, tone: Tone | None = None) -> Cell:
+    """A bar for shares of 1."""
+    return Cell("", None, tone, Interval(low, value, high))
+
+
+def series(values: list[float], text: str, tone: Tone | None = None) -> Cell:
+    """A sparkline, and what it says."""
+    return Cell(text, text, tone, Series(values))
 
 
 def level(which: Level, probability: float) -> Cell:
     """A tool's confidence, and how probable it is that it is the true one."""
-    return Cell(f"{which} ({percent(probability)})", which, _LEVEL_TONES[which])
+    return Cell(f"{which} ({percent(probability)})", (which, probability), _LEVEL_TONES[which])
 
 
 def money(dollars: float) -> Cell:

@@ -1,10 +1,24 @@
 """What was learned about the tools."""
 
 from buddyd.cli.render import cells
-from buddyd.cli.render.view import Cell, Table, Tone, View, columns
+from buddyd.cli.render.view import Cell, Column, Table, Tone, View
 from buddyd.domain.answers import SystemLearning, ToolProfile
 
 _TONES: dict[str, Tone] = {"improving": "good", "degrading": "bad", "stable": "quiet"}
+
+_COLUMNS = [
+    Column("Tool", "name", ("tool_name",)),
+    Column("Runs", "number", ("total_executions",)),
+    Column("Success", "number", ("success_rate",)),
+    Column("", "graph", spare=5),
+    Column("95 % range", "number", ("success_rate_low", "success_rate_high")),
+    Column("Confidence", "word", ("confidence_level", "level_probability")),
+    Column("Trend", "word", ("trend",)),
+    Column("Mean", "number", ("avg_duration",), spare=2),
+    Column("Cost", "number", ("avg_cost",), spare=4),
+    Column("Tokens", "number", ("avg_tokens",), spare=4),
+    Column("Last run", "number", ("last_execution",), spare=1),
+]
 
 
 def view(answer: SystemLearning) -> View:
@@ -14,16 +28,7 @@ def view(answer: SystemLearning) -> View:
         Table(
             f"Tools over 30 days: {spread.high_confidence:,} HIGH, "
             f"{spread.medium_confidence:,} MEDIUM, {spread.low_confidence:,} LOW",
-            columns(
-                ("Tool", "name"),
-                ("Runs", "number"),
-                ("Success", "number"),
-                ("95 % range", "number"),
-                ("Confidence", "word"),
-                ("Trend", "word"),
-                ("Mean", "number"),
-                ("Last run", "number"),
-            ),
+            _COLUMNS,
             [_row(profile, answer.timestamp) for profile in answer.tool_profiles],
             "No tool was used in the last 30 days.",
         )
@@ -31,13 +36,17 @@ def view(answer: SystemLearning) -> View:
 
 
 def _row(profile: ToolProfile, now: str) -> list[Cell]:
+    low, rate, high = profile.success_rate_low, profile.success_rate, profile.success_rate_high
     return [
         cells.name(profile.tool_name),
         cells.count(profile.total_executions),
-        cells.rate(profile.success_rate, profile.total_executions),
-        cells.between(profile.success_rate_low * 100, profile.success_rate_high * 100),
+        cells.rate(rate, profile.total_executions),
+        cells.interval(low, rate, high, cells.rate_tone(rate)),
+        cells.between(low * 100, high * 100, (low, high)),
         cells.level(profile.confidence_level, profile.level_probability),
         cells.word(profile.trend, _TONES),
         cells.seconds(profile.avg_duration),
+        cells.money(profile.avg_cost),
+        Cell(f"{profile.avg_tokens:,.0f}", profile.avg_tokens),
         cells.ago(profile.last_execution, now),
     ]

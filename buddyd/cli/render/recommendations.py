@@ -1,33 +1,46 @@
 """What to do about the tools that fail."""
 
 from buddyd.cli.render import cells
-from buddyd.cli.render.view import Cell, Facts, Table, View, columns
+from buddyd.cli.render.view import Cell, Column, Table, View
 from buddyd.domain.answers import Recommendation, ToolRecommendations
+
+_COLUMNS = [
+    Column("Tool", "name", ("tool_name",)),
+    Column("Failed", "word", ("failed", "executions")),
+    Column("Why", "text", ("reason",)),
+    Column("Do", "text", ("recommendation",)),
+    Column("Instead", "text", ("fallback_tool", "fallback_success_rate")),
+]
 
 
 def view(answer: ToolRecommendations) -> View:
     """One paragraph for each tool, the worst first."""
-    if not answer.recommendations:
-        return [
-            Table("Recommendations", columns(("Tool", "name")), [], "No tool's confidence is LOW.")
-        ]
-    return [_facts(each) for each in answer.recommendations]
+    return [
+        Table(
+            "Recommendations",
+            _COLUMNS,
+            [_row(each) for each in answer.recommendations],
+            "No tool's confidence is LOW.",
+            cards=True,
+        )
+    ]
 
 
-def _facts(each: Recommendation) -> Facts:
-    facts = {
-        "Failed": cells.said(f"{each.failed:,} of {each.executions:,}", each.failed),
-        "Why": cells.said(each.reason),
-        "Do": cells.said(each.recommendation),
-        "Instead": _fallback(each),
-    }
-    return Facts(cells.printable(each.tool), facts)
+def _row(each: Recommendation) -> list[Cell]:
+    return [
+        cells.name(each.tool),
+        Cell(f"{each.failed:,} of {each.executions:,}", (each.failed, each.executions), "bad"),
+        cells.said(each.reason),
+        cells.said(each.recommendation),
+        _fallback(each),
+    ]
 
 
 def _fallback(each: Recommendation) -> Cell:
     if each.fallback_tool is None:
         return cells.NOTHING
-    if each.fallback_success_rate is None:
-        return cells.name(each.fallback_tool)
-    succeeded = cells.percent(each.fallback_success_rate)
-    return cells.said(f"{each.fallback_tool} (succeeded on {succeeded} of these tasks)")
+    text = cells.printable(each.fallback_tool)
+    if each.fallback_success_rate is not None:
+        succeeded = cells.percent(each.fallback_success_rate)
+        text += f" (succeeded on {succeeded} of these tasks)"
+    return Cell(text, (each.fallback_tool, each.fallback_success_rate))

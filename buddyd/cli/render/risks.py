@@ -1,48 +1,51 @@
 """What goes wrong: failing tools, and costs that stand out."""
 
 from buddyd.cli.render import cells
-from buddyd.cli.render.view import Cell, Table, View, columns
+from buddyd.cli.render.view import Cell, Column, Table, View
 from buddyd.domain.answers import CostAnomaly, FailurePattern, RecentFailure, RiskPatterns
 
 _LATEST = 10
 
+_TOOL_COLUMNS = [
+    Column("Tool", "name", ("tool_name",)),
+    Column("Failed", "number", ("failed",)),
+    Column("Of", "number", ("total",)),
+    Column("Rate", "number", ("failure_rate",)),
+    Column("In a row", "number", ("consecutive_failures",), spare=1),
+    Column("Patterns", "text", ("patterns",)),
+    Column("Errors", "text", ("error_types",)),
+]
+_FAILURE_COLUMNS = [
+    Column("When", "number", ("timestamp",)),
+    Column("Tool", "name", ("tool_name",)),
+    Column("Agent", "name", ("agent_id",)),
+    Column("Task", "name", ("task_id",)),
+    Column("Took", "number", ("duration",), spare=1),
+    Column("Error", "name", ("error_type",)),
+]
+_ANOMALY_COLUMNS = [
+    Column("When", "number", ("timestamp",)),
+    Column("Kind", "word", ("kind",)),
+    Column("Tool", "name", ("tool_name",)),
+    Column("Agent", "name", ("agent_id",)),
+    Column("Cost", "number", ("cost",)),
+    Column("Usual", "number", ("average_cost",)),
+    Column("Times", "number", ("ratio",), spare=1),
+]
+
 
 def view(answer: RiskPatterns) -> View:
     """The tools with the most failures first, the newest failures, and the newest anomalies."""
-    return [
-        _tools(answer),
-        _failures(answer),
-        Table(
-            f"Costs that stand out: {answer.total_cost_anomalies:,}",
-            columns(
-                ("When", "number"),
-                ("Kind", "word"),
-                ("Tool", "name"),
-                ("Agent", "name"),
-                ("Cost", "number"),
-                ("Usual", "number"),
-                ("Times", "number"),
-            ),
-            [_anomaly(anomaly, answer.timestamp) for anomaly in answer.cost_anomalies],
-            "No cost stood out in the last 24 hours.",
-        ),
-    ]
+    return [_tools(answer), _failures(answer), _anomalies(answer)]
 
 
 def _tools(answer: RiskPatterns) -> Table:
     return Table(
         "Failing tools, the last 24 hours",
-        columns(
-            ("Tool", "name"),
-            ("Failed", "number"),
-            ("Of", "number"),
-            ("Rate", "number"),
-            ("In a row", "number"),
-            ("Patterns", "text"),
-            ("Errors", "text"),
-        ),
+        _TOOL_COLUMNS,
         [_tool(*item) for item in sorted(answer.failure_patterns.items(), key=_worst_first)],
         "Nothing failed in the last 24 hours.",
+        "tools",
     )
 
 
@@ -73,16 +76,21 @@ def _failures(answer: RiskPatterns) -> Table:
     failures.sort(key=lambda pair: pair[0].timestamp, reverse=True)
     return Table(
         "The newest failures",
-        columns(
-            ("When", "number"),
-            ("Tool", "name"),
-            ("Agent", "name"),
-            ("Task", "name"),
-            ("Took", "number"),
-            ("Error", "name"),
-        ),
-        [_failure(failure, tool, answer.timestamp) for failure, tool in failures[:_LATEST]],
+        _FAILURE_COLUMNS,
+        [_failure(failure, tool, answer.timestamp) for failure, tool in failures],
         "There are none.",
+        "failures",
+        most=_LATEST,
+    )
+
+
+def _anomalies(answer: RiskPatterns) -> Table:
+    return Table(
+        f"Costs that stand out: {answer.total_cost_anomalies:,}",
+        _ANOMALY_COLUMNS,
+        [_anomaly(anomaly, answer.timestamp) for anomaly in answer.cost_anomalies],
+        "No cost stood out in the last 24 hours.",
+        "costs",
     )
 
 

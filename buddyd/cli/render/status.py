@@ -1,29 +1,32 @@
 """How the daemon itself does."""
 
 from buddyd.cli.render import cells
-from buddyd.cli.render.view import Cell, Facts, Table, Tone, View, columns
+from buddyd.cli.render.view import Cell, Column, Facts, Table, Tone, View
 from buddyd.domain.answers import ActorStatus, DaemonStatus
 
 _TONES: dict[str, Tone] = {"running": "good"}
+
+_COLUMNS = [
+    Column("Actor", "name", ("name",)),
+    Column("State", "word", ("state",)),
+    Column("Restarts", "number", ("restarts",)),
+    Column("Mailbox", "number", ("mailbox_depth", "mailbox_capacity")),
+    Column("Behind", "number", ("behind",)),
+    Column("Last error", "text", ("last_error",)),
+]
 
 
 def view(answer: DaemonStatus) -> View:
     """The daemon, its records and database, and one row for each actor."""
     return [
-        Facts(f"buddyd {cells.printable(answer.version)}", _daemon(answer)),
-        Facts("Database", _database(answer)),
+        Facts(f"buddyd {cells.printable(answer.version)}", _daemon(answer), "daemon"),
+        Facts("Database", _database(answer), "database"),
         Table(
             "Actors",
-            columns(
-                ("Actor", "name"),
-                ("State", "word"),
-                ("Restarts", "number"),
-                ("Mailbox", "number"),
-                ("Behind", "number"),
-                ("Last error", "text"),
-            ),
+            _COLUMNS,
             [_actor(actor) for actor in answer.actors],
             "There are none.",
+            "actors",
         ),
     ]
 
@@ -31,7 +34,8 @@ def view(answer: DaemonStatus) -> View:
 def _daemon(answer: DaemonStatus) -> dict[str, Cell]:
     records = answer.records
     return {
-        "Process": cells.said(f"{answer.pid}, up for {cells.span(answer.uptime_seconds)}"),
+        "Process": Cell(str(answer.pid), answer.pid),
+        "Up for": cells.seconds(answer.uptime_seconds),
         "Socket": cells.said(answer.socket),
         "Connections": cells.count(answer.connections),
         "Accepted": cells.count(records.accepted),
@@ -58,7 +62,10 @@ def _actor(actor: ActorStatus) -> list[Cell]:
         cells.name(actor.name),
         cells.word(actor.state, _TONES),
         cells.count(actor.restarts, "warning"),
-        cells.said(f"{actor.mailbox_depth:,} / {actor.mailbox_capacity:,}", actor.mailbox_depth),
+        Cell(
+            f"{actor.mailbox_depth:,} / {actor.mailbox_capacity:,}",
+            (actor.mailbox_depth, actor.mailbox_capacity),
+        ),
         cells.count(actor.behind, "warning"),
         cells.name(actor.last_error),
     ]

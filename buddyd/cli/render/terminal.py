@@ -1,92 +1,70 @@
-"""Draws a view with rich: on a terminal in colour and within its width, else plain and whole."""
+"""Writes a view to standard output: on a terminal in colour and within its width, else plain."""
 
+import os
 import sys
-from typing import assert_never
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.table import Table as Grid
-from rich.text import Text
+from buddyd.cli.render.graphs import glyphs_for
+from buddyd.cli.render.layout import Line, Screen, Span, lay_out
+from buddyd.cli.render.view import Tone, View
 
-from buddyd.cli.render.view import Cell, Column, Facts, Kind, Table, Tone, View
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_CUSTOMARY_COLUMNS = 80
 
 STYLES: dict[Tone, str] = {"good": "green", "warning": "yellow", "bad": "red", "quiet": "dim"}
+"""What a tone looks like, by the names that rich has for it."""
 
-# What reads a pipe wants whole names, and has no width.
-_UNLIMITED = 100_000
+# Select Graphic Rendition (ECMA-48): colours that every terminal has and lets its user choose.
+_CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
 
 
-def console(*, color: bool, error: bool = False) -> Console:
-    """Where things are drawn. Without `color`, and off a terminal, not one escape is written."""
-    stream = sys.stderr if error else sys.stdout
+def draw(view: View, *, color: bool) -> None:
+    """Write `view` to standard output. Without `color` not one escape is written."""
+    colored = color and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    sys.stdout.writelines(_written(line, color=colored) for line in lay_out(view, screen()))
+
+
+def screen() -> Screen:
+    """What standard output shows. What reads a pipe wants whole names, and has no width."""
+    glyphs = glyphs_for(sys.stdout.encoding)
+    if not sys.stdout.isatty():
+        return Screen(glyphs=glyphs)
+    # shutil.get_terminal_size does this too, and loads three compressors.
+    told, size = os.environ.get("COLUMNS", ""), os.get_terminal_size(sys.stdout.fileno())
+    columns = int(told) if told.isdecimal() else size.columns
+    # A terminal that does not know its size says 0.
+    return Screen(columns or _CUSTOMARY_COLUMNS, size.lines or None, glyphs)
+
+
+def console(*, color: bool, error: bool = False) -> "Console":
+    """Where rich draws what moves."""
+    from rich.console import Console  # noqa: PLC0415 -- Tables do without it.
+
     return Console(
-        file=stream,
+        file=sys.stderr if error else sys.stdout,
         color_system="auto" if color else None,
-        width=None if stream.isatty() else _UNLIMITED,
         markup=False,
         highlight=False,
         emoji=False,
     )
 
 
-def draw(view: View, *, color: bool) -> None:
-    """Write `view` to standard output."""
-    screen = console(color=color)
-    with screen.capture() as drawn:
-        for number, part in enumerate(view):
-            if number:
-                screen.print()
-            _draw_part(screen, part)
+def _written(line: Line, *, color: bool) -> str:
+    text = "".join(map(_painted if color else _plain, line))
     # The last column is filled up with blanks, for nobody.
-    sys.stdout.writelines(f"{line.rstrip(' ')}\n" for line in drawn.get().splitlines())
+    return f"{text.rstrip(' ')}\n"
 
 
-def _draw_part(screen: Console, part: Table | Facts) -> None:
-    if isinstance(part, Facts):
-        _draw_facts(screen, part)
-    else:
-        _draw_table(screen, part)
+def _plain(span: Span) -> str:
+    return span.text
 
 
-def _draw_facts(screen: Console, facts: Facts) -> None:
-    if facts.title:
-        screen.print(Text(facts.title, "bold"))
-    grid = Grid.grid(padding=(0, 2, 0, 0))
-    for label, cell in facts.cells.items():
-        grid.add_row(Text(label, "dim"), _styled(cell, "text"))
-    screen.print(grid)
-
-
-def _draw_table(screen: Console, table: Table) -> None:
-    if table.title:
-        screen.print(Text(table.title, "bold"))
-    if not table.rows:
-        screen.print(Text(table.empty, "dim"))
-        return
-    grid = Grid(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    for column in table.columns:
-        _add_column(grid, column)
-    for row in table.rows:
-        grid.add_row(
-            *(_styled(c, column.kind) for c, column in zip(row, table.columns, strict=True))
-        )
-    screen.print(grid)
-
-
-def _add_column(grid: Grid, column: Column) -> None:
-    # Only columns that may wrap are narrowed where room is short; a name is then cut (see below).
-    match column.kind:
-        case "number":
-            grid.add_column(Text(column.title), justify="right", no_wrap=True)
-        case "word":
-            grid.add_column(Text(column.title), no_wrap=True)
-        case "name" | "text":
-            grid.add_column(Text(column.title))
-        case _:
-            assert_never(column.kind)
-
-
-def _styled(cell: Cell, kind: Kind) -> Text:
-    style = STYLES[cell.tone] if cell.tone else ""
-    if kind == "name":
-        return Text(cell.text, style, no_wrap=True, overflow="ellipsis")
-    return Text(cell.text, style, overflow="fold")
+def _painted(span: Span) -> str:
+    styles = ["bold"] * span.bold + ([STYLES[span.tone]] if span.tone else [])
+    codes = [_CODES[style] for style in styles]
+    words = span.text.rstrip(" ")
+    if not codes or not words:
+        return span.text
+    return f"\x1b[{';'.join(codes)}m{words}\x1b[0m{span.text[len(words) :]}"

@@ -94,3 +94,16 @@ def test_a_cell_keeps_the_value_beside_its_text() -> None:
     assert cells.rate(0.98135, of=10).value == 0.98135
     assert cells.money(0.00001).value == 0.00001
     assert cells.name("a\x1bb").value == "a\x1bb"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "text"),
+    [
+        (48, 75, "48\N{EN DASH}75 %"),
+        (98.8, 99.4, "98.8\N{EN DASH}99.4 %"),
+        (0, 0, "0\N{EN DASH}0 %"),
+    ],
+)
+def test_the_bounds_of_an_interval_can_be_told_apart(low: float, high: float, text: str) -> None:
+    assert cells.between(low, high).text == text
+    assert cells.between(low, high).value == (low, high)
