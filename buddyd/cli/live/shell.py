@@ -71,6 +71,8 @@ class _Shell:
             self._state = update(self._state, event)
             if self._state.ended:
                 return
+            if event == Key("redraw"):
+                self._screen.forget()
             self._link.look_into(self._state.focus, self._state.rows)
             if not events.statistics().current_buffer_used:
                 self._draw()
