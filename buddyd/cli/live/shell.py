@@ -97,9 +97,9 @@ class _Shell:
 
     def _rest(self) -> None:
         """Give the terminal back for as long as the job is stopped."""
-        self._screen.__exit__(None, None, None)
+        self._screen.give_back()
         os.kill(os.getpid(), signal.SIGSTOP)
-        self._screen.__enter__()
+        self._screen.take()
 
 
 class _Link:
