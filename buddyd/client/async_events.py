@@ -1,6 +1,7 @@
 """A subscription of the asynchronous client: an iterator over a connection of its own."""
 
 from collections import deque
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -24,7 +25,9 @@ class AsyncEvents:
 
     async def begin(self) -> None:
         """Subscribe, and hear the daemon's answer."""
-        await self._stream.send(self._listener.request)
+        # Where it cannot be sent, the daemon may have said why before it left.
+        with suppress(anyio.BrokenResourceError):
+            await self._stream.send(self._listener.request)
         while (subscribed := self._listener.subscribed) is None:
             await self._hear()
         self.subscribed = subscribed

@@ -2,6 +2,7 @@
 
 import socket as sockets
 from collections import deque
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -64,7 +65,9 @@ class Events:
         self.close()
 
     def _begin(self) -> None:
-        self._connection.sendall(self._listener.request)
+        # Where it cannot be sent, the daemon may have said why before it left.
+        with suppress(ConnectionError):
+            self._connection.sendall(self._listener.request)
         while (subscribed := self._listener.subscribed) is None:
             self._hear()
         self.subscribed = subscribed

@@ -12,7 +12,7 @@ import pytest
 from buddyd.client import Client
 from buddyd.domain.answers import Executions, StoredExecution
 from tests.support.buddyctl import PROGRAM, environment
-from tests.support.outside import ObservedDaemon, until
+from tests.support.outside import ObservedDaemon
 from tests.support.peer import Asked, Reply, running
 from tests.support.samples import AGENT, ANSWERS, TOOL, execution
 from tests.support.terminal import Window, kept
@@ -145,9 +145,10 @@ def test_in_a_pipe_a_line_is_whole_and_plain(daemon: ObservedDaemon) -> None:
 
 
 def test_a_restart_of_the_daemon_is_said_and_costs_nothing(daemon: ObservedDaemon) -> None:
-    with Tail(daemon, "--json", "-n", "0") as tail:
-        # Until it has subscribed, nothing can be known of it.
-        until(lambda: daemon.call("get_daemon_status")["result"]["connections"] == 2, "tail")
+    record(daemon, "first")
+    with Tail(daemon, "--json", "-n", "1") as tail:
+        # It has subscribed before it asks for what there was.
+        assert tail.ids(1) == ["first"]
         record(daemon, "a")
         assert tail.ids(1) == ["a"]
         tail.process.send_signal(signal.SIGSTOP)
@@ -166,8 +167,10 @@ def test_a_restart_of_the_daemon_is_said_and_costs_nothing(daemon: ObservedDaemo
 
 
 def test_what_came_too_fast_is_counted(daemon: ObservedDaemon) -> None:
-    with Tail(daemon, "--json", "-n", "0") as tail:
-        until(lambda: daemon.call("get_daemon_status")["result"]["connections"] == 2, "tail")
+    record(daemon, "first")
+    with Tail(daemon, "--json", "-n", "1") as tail:
+        # It has subscribed before it asks for what there was.
+        assert tail.ids(1) == ["first"]
         tail.process.send_signal(signal.SIGSTOP)
         for begin in range(0, 10_000, 500):
             record(daemon, *(f"{n}" for n in range(begin, begin + 500)))

@@ -145,6 +145,20 @@ def test_only_what_changed_is_written(peer: Peer) -> None:
     assert all(frame.endswith(b"\x1b[?2026l") for frame in frames)
 
 
+@pytest.mark.parametrize("how", ["\x0c", signal.SIGWINCH])
+def test_the_screen_is_drawn_anew_where_it_may_be_another_one(
+    peer: Peer, how: str | signal.Signals
+) -> None:
+    with opened(peer) as window:
+        window.wait_for(FIRST)
+        drawn = window.sent.count(b"5 Learning")
+        if isinstance(how, str):
+            window.press(how)
+        else:
+            window.kill(how)
+        window.wait_for(lambda _: window.sent.count(b"5 Learning") > drawn)
+
+
 def test_it_fits_itself_to_the_window(peer: Peer) -> None:
     with opened(peer) as window:
         window.wait_for(FIRST)

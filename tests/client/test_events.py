@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import anyio
+import anyio.abc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,6 +20,7 @@ from buddyd.client import (
     Client,
     ConnectionLost,
     DaemonError,
+    Events,
     ExecutionCommitted,
     Missed,
     NotRunning,
@@ -26,6 +28,7 @@ from buddyd.client import (
     Unavailable,
     calls,
 )
+from buddyd.client.async_events import AsyncEvents
 from buddyd.client.listener import Listener
 from buddyd.domain.answers import StoredExecution, Subscribed
 from buddyd.protocol.framing import Encoding, encode_error, encode_result, frame
@@ -171,6 +174,33 @@ async def test_the_asynchronous_client_gives_the_same(tmp_path: Path) -> None:
             assert [await anext(events) for _ in EVENTS] == EVENTS
             with pytest.raises(ConnectionLost):
                 await anext(events)
+
+
+def hung_up(*said: bytes) -> socket.socket:
+    """The near end of a connection whose daemon said this and has gone."""
+    near, far = socket.socketpair()
+    with far:
+        for message in said:
+            far.sendall(message)
+    return near
+
+
+TOO_MANY = encode_error(Encoding.MSGPACK, None, unavailable(5.0))
+
+
+@pytest.mark.parametrize(("said", "error"), [((), ConnectionLost), ((TOO_MANY,), Unavailable)])
+def test_why_a_daemon_has_hung_up_at_once_is_told_where_it_said_so(
+    said: tuple[bytes, ...], error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        Events(hung_up(*said), listener())
+
+    async def begin() -> None:
+        async with await anyio.abc.UNIXSocketStream.from_socket(hung_up(*said)) as stream:
+            with pytest.raises(error):
+                await AsyncEvents(stream, listener()).begin()
+
+    anyio.run(begin)
 
 
 def test_waiting_for_an_event_has_no_time_limit(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ _HELP = [
     ("s", "sort by the next column"),
     ("r", "sort the other way round"),
     ("p, Space", "pause, and go on"),
+    ("Ctrl-L", "draw the screen anew"),
     ("q, Ctrl-C", "quit"),
     ("", ""),
     ("", "Columns that have no room are left out; a wider window has them."),

@@ -41,11 +41,7 @@ class Screen:
         return size.columns, size.lines
 
     def __enter__(self) -> Self:
-        self._modes = termios.tcgetattr(sys.stdin.fileno())
-        # Keys come one by one and are not shown; those that send signals still do.
-        tty.setcbreak(sys.stdin.fileno())
-        self._write(_ENTER)
-        self._shown = []
+        self.take()
         return self
 
     def __exit__(
@@ -54,6 +50,18 @@ class Screen:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.give_back()
+
+    def take(self) -> None:
+        """Have the terminal to oneself."""
+        self._modes = termios.tcgetattr(sys.stdin.fileno())
+        # Keys come one by one and are not shown; those that send signals still do.
+        tty.setcbreak(sys.stdin.fileno())
+        self._write(_ENTER)
+        self._shown = []
+
+    def give_back(self) -> None:
+        """Leave the terminal as it was."""
         try:
             self._write(_LEAVE)
         finally:

@@ -71,6 +71,8 @@ class _Shell:
             self._state = update(self._state, event)
             if self._state.ended:
                 return
+            if event == Key("redraw"):
+                self._screen.forget()
             self._link.look_into(self._state.focus, self._state.rows)
             if not events.statistics().current_buffer_used:
                 self._draw()
@@ -95,9 +97,9 @@ class _Shell:
 
     def _rest(self) -> None:
         """Give the terminal back for as long as the job is stopped."""
-        self._screen.__exit__(None, None, None)
+        self._screen.give_back()
         os.kill(os.getpid(), signal.SIGSTOP)
-        self._screen.__enter__()
+        self._screen.take()
 
 
 class _Link:
