@@ -1,30 +1,37 @@
 """Recording executions and asking the daemon, from Python.
 
-    from buddyd.client import Client, Execution
+An agent records, and never notices:
+
+    from buddyd.client import Recorder
+
+    recorder = Recorder("scout")
+    with recorder.execution("order-17", "web_search") as run:
+        run.tokens = search("…").tokens
+
+Whoever has a question asks it:
+
+    from buddyd.client import Client
 
     with Client() as client:
-        client.record_execution(
-            Execution(
-                task_id="t-1", agent_id="scout", tool_name="search",
-                duration_seconds=1.4, success=True,
-            )
-        )
         print(client.get_agents_status().agents)
 
-`AsyncClient` has the same methods to be awaited. `Client` needs msgspec and the standard library
-alone, so the asynchronous side is imported when it is first named.
+`AsyncClient` has the same methods to be awaited. Each of the names below is loaded when it is first
+used, so that an agent waits for nothing that it does not need: a `Recorder` for little more than
+threads, a `Client` for msgspec and sockets, an `AsyncClient` for anyio as well.
 """
 
+import importlib
 from typing import TYPE_CHECKING
-
-from buddyd.client.calls import Call
-from buddyd.client.errors import ConnectionLost, DaemonError, NotRunning, TimedOut, Unreachable
-from buddyd.client.sync import Client
-from buddyd.domain.execution import Execution
-from buddyd.errors import BuddydError, Unavailable
 
 if TYPE_CHECKING:
     from buddyd.client.aio import AsyncClient
+    from buddyd.client.calls import Call
+    from buddyd.client.errors import ConnectionLost, DaemonError, NotRunning, TimedOut, Unreachable
+    from buddyd.client.recorder import Recorder
+    from buddyd.client.runs import Run
+    from buddyd.client.sync import Client
+    from buddyd.domain.execution import Execution
+    from buddyd.errors import BuddydError, Unavailable
 
 __all__ = [
     "AsyncClient",
@@ -35,15 +42,33 @@ __all__ = [
     "DaemonError",
     "Execution",
     "NotRunning",
+    "Recorder",
+    "Run",
     "TimedOut",
     "Unavailable",
     "Unreachable",
 ]
 
+_HOME = {
+    "AsyncClient": "buddyd.client.aio",
+    "BuddydError": "buddyd.errors",
+    "Call": "buddyd.client.calls",
+    "Client": "buddyd.client.sync",
+    "ConnectionLost": "buddyd.client.errors",
+    "DaemonError": "buddyd.client.errors",
+    "Execution": "buddyd.domain.execution",
+    "NotRunning": "buddyd.client.errors",
+    "Recorder": "buddyd.client.recorder",
+    "Run": "buddyd.client.runs",
+    "TimedOut": "buddyd.client.errors",
+    "Unavailable": "buddyd.errors",
+    "Unreachable": "buddyd.client.errors",
+}
+
 
 def __getattr__(name: str) -> object:
-    if name != "AsyncClient":
+    if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from buddyd.client.aio import AsyncClient  # noqa: PLC0415 -- anyio, for those who ask for it.
-
-    return AsyncClient
+    value: object = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
