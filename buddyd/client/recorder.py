@@ -324,6 +324,8 @@ class Recorder:
             _deliver_at_exit()
 
     def _work(self, bell: threading.Event, stopping: threading.Event) -> None:
+        # The first record is not to wait for what is loaded as well as for its companions.
+        self._put_away()
         while not stopping.is_set():
             bell.wait()
             # More may come that can be written together.
