@@ -30,7 +30,7 @@ _VERBS = {
         "status",
         "ping",
     ],
-    "Recording": ["exec", "record", "import", "export"],
+    "Recording": ["exec", "record", "hook", "import", "export"],
     "Administration": ["aggregate", "cleanup", "backup", "check"],
 }
 """Every verb. Its command is `command` in the module of its name, loaded when it is used."""

@@ -1,9 +1,6 @@
 """Types and defaults of options that several verbs share."""
 
-import getpass
-import os
 import re
-import socket
 import time
 from datetime import UTC, datetime
 
@@ -11,6 +8,7 @@ import click
 import msgspec
 
 from buddyd.cli.render.cells import printable
+from buddyd.client.names import default_agent
 from buddyd.domain.execution import ErrorType, ExecutionId, Name
 
 _AGO = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>s|m|min|h|d)")
@@ -73,15 +71,6 @@ NAME = Text("name", Name, "it has 1 to 256 characters and no control characters"
 ERROR_TYPE = Text("error type", ErrorType, "it has 1 to 128 characters and no control characters")
 EXECUTION_ID = Text("execution id", ExecutionId, "it has 1 to 64 characters")
 MOMENT = Moment()
-
-
-def default_agent() -> str:
-    """Who records where nothing says so: the user on this host."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"[:256]
 
 
 agent_option = click.option(

@@ -12,7 +12,7 @@ from buddyd.client import calls
 from buddyd.client.complaints import Complaints
 from buddyd.client.errors import DaemonError
 from buddyd.client.segments import Line, Segment
-from buddyd.client.spool import make_folder
+from buddyd.client.spool import Spool, make_folder
 from buddyd.client.sync import Client
 from buddyd.domain.answers import Receipt
 from buddyd.domain.execution import Execution
@@ -111,6 +111,16 @@ class Delivery:
         self._dead_letters.add(line.record or b"", reason)
         segment.mark(line.end)
         return Settled(refused=1)
+
+
+def deliver_left(socket: Path, folder: Path) -> None:
+    """Deliver once what lies in the spool and nobody has; raises what `Delivery.step` raises."""
+    spool = Spool(folder)
+    with contextlib.closing(spool), Client(socket) as client:
+        delivery = Delivery(client, DeadLetters(folder, Complaints()))
+        spool.adopt()
+        while segment := spool.oldest():
+            spool.settle(segment, sum(delivery.step(segment)))
 
 
 def _readable_start(lines: list[Line]) -> tuple[list[Execution], str]:

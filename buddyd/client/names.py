@@ -3,12 +3,12 @@
 import os
 import pwd
 
-LONGEST_NAME = 256
+_LONGEST_NAME = 256
 
 
 def default_agent() -> str:
     """$BUDDYD_AGENT, else the user on this host."""
-    return os.environ.get("BUDDYD_AGENT") or f"{_user()}@{os.uname().nodename}"[:LONGEST_NAME]
+    return os.environ.get("BUDDYD_AGENT") or f"{_user()}@{os.uname().nodename}"[:_LONGEST_NAME]
 
 
 def _user() -> str:

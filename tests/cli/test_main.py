@@ -28,6 +28,7 @@ VERBS = [
     "ping",
     "exec",
     "record",
+    "hook",
     "import",
     "export",
     "aggregate",
