@@ -16,8 +16,9 @@ Whoever has a question asks it:
         print(client.get_agents_status().agents)
 
 `AsyncClient` has the same methods to be awaited. Each of the names below is loaded when it is first
-used, so that an agent waits for nothing that it does not need: a `Recorder` for little more than
-threads, a `Client` for msgspec and sockets, an `AsyncClient` for anyio as well.
+used, so that an agent waits for nothing that it does not need: msgspec and the protocol come with
+the first call of a `Client` and, in the background, with the first record of a `Recorder`; anyio
+comes with `AsyncClient`.
 """
 
 import importlib

@@ -12,7 +12,7 @@ from anyio.abc import ByteStream, TaskGroup
 from buddyd.client import core
 from buddyd.client.calls import Call
 from buddyd.client.errors import ConnectionLost, NotRunning, TimedOut, unreachable
-from buddyd.client.methods import AwaitableMethods
+from buddyd.client.methods import DEFAULT_TIMEOUT, AwaitableMethods
 from buddyd.domain.answers import Answer
 from buddyd.errors import Unavailable
 from buddyd.paths import find_socket
@@ -31,7 +31,7 @@ class AsyncClient(AwaitableMethods):
     """
 
     def __init__(
-        self, socket: str | Path | None = None, *, timeout: float = core.DEFAULT_TIMEOUT
+        self, socket: str | Path | None = None, *, timeout: float = DEFAULT_TIMEOUT
     ) -> None:
         self.socket = find_socket(None if socket is None else str(socket))
         self.timeout = timeout

@@ -31,9 +31,6 @@ from buddyd.protocol.messages import ErrorCode, ErrorObject
 
 R = TypeVar("R", bound=Answer)
 
-DEFAULT_TIMEOUT = 10.0
-"""Seconds that a call may take, its repetitions included."""
-
 _SHORTEST_PAUSE = 0.01
 _MOST_CONNECTIONS_LOST = 3
 

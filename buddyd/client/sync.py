@@ -8,18 +8,24 @@ import threading
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from buddyd.client import core, forks
-from buddyd.client.calls import Call
+from buddyd.client import forks
+from buddyd.client.deferred import Deferred
 from buddyd.client.errors import ConnectionLost, NotRunning, TimedOut, unreachable
-from buddyd.client.methods import BlockingMethods
-from buddyd.domain.answers import Answer
+from buddyd.client.methods import DEFAULT_TIMEOUT, BlockingMethods
 from buddyd.errors import Unavailable
 from buddyd.paths import find_socket
-from buddyd.protocol.framing import IncomingResponse
 
-R = TypeVar("R", bound=Answer)
+if TYPE_CHECKING:
+    from buddyd.client import core
+    from buddyd.client.calls import Call
+    from buddyd.domain.answers import Answer
+    from buddyd.protocol.framing import IncomingResponse
+else:
+    core = Deferred("buddyd.client.core")
+
+R = TypeVar("R", bound="Answer")
 
 _CHUNK_BYTES = 65_536
 
@@ -36,7 +42,7 @@ class Client(BlockingMethods):
     """
 
     def __init__(
-        self, socket: str | Path | None = None, *, timeout: float = core.DEFAULT_TIMEOUT
+        self, socket: str | Path | None = None, *, timeout: float = DEFAULT_TIMEOUT
     ) -> None:
         self.socket = find_socket(None if socket is None else str(socket))
         self.timeout = timeout
@@ -45,11 +51,11 @@ class Client(BlockingMethods):
         self._connecting = threading.Lock()
         forks.forget_in_children(self)
 
-    def call(self, call: Call[R], *, within: float | None = None) -> R:
+    def call(self, call: "Call[R]", *, within: float | None = None) -> R:
         """The answer to `call`."""
         return core.typed(self.socket, call, self._response(call, within))
 
-    def call_plain(self, call: Call[Answer], *, within: float | None = None) -> dict[str, Any]:
+    def call_plain(self, call: "Call[Answer]", *, within: float | None = None) -> dict[str, Any]:
         """The answer to `call` as it came, with members that this version does not know."""
         return core.plain(self.socket, call, self._response(call, within))
 
@@ -78,7 +84,7 @@ class Client(BlockingMethods):
     ) -> None:
         self.close()
 
-    def _response(self, call: Call[Answer], within: float | None) -> IncomingResponse:
+    def _response(self, call: "Call[Answer]", within: float | None) -> "IncomingResponse":
         limit = _Limit(self.socket, self.timeout if within is None else within)
         attempts = core.Attempts(call, limit.deadline, known=self._known)
         while True:
@@ -162,7 +168,7 @@ class _Link:
         """Close the descriptor alone: the connection goes on in the parent."""
         self._socket.close()
 
-    def exchange(self, call: Call[Answer], limit: _Limit) -> IncomingResponse:
+    def exchange(self, call: "Call[Answer]", limit: _Limit) -> "IncomingResponse":
         """The answer to `call`; raises TimedOut or ConnectionLost."""
         with self._changed:
             if not self.usable:

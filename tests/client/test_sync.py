@@ -1,5 +1,6 @@
 """What only the blocking client is asked for."""
 
+import ast
 import socket
 import subprocess
 import sys
@@ -221,9 +222,26 @@ def crowded(peer: Peer) -> Iterator[socket.socket]:
         yield listener
 
 
+def test_the_import_of_the_blocking_side_brings_little() -> None:
+    """What takes longest, msgspec, comes with the first call."""
+    program = (
+        "import sys, socket, threading, pathlib; before = set(sys.modules);"
+        "from buddyd.client import Client, TimedOut, DaemonError, Unreachable; Client('/nowhere');"
+        "print(sorted(m for m in set(sys.modules) - before if not m.startswith('buddyd')))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, check=True, text=True
+    )
+    brought = set(ast.literal_eval(result.stdout))
+    assert not brought & {"msgspec", "logging", "inspect", "json", "random", "hashlib"}
+    assert len(brought) < 15
+
+
 def test_the_blocking_side_loads_nothing_of_the_asynchronous_one() -> None:
     program = (
-        "import sys, buddyd.client; buddyd.client.Client('/nowhere');"
+        "import sys; from buddyd.client import Client, NotRunning, Execution\n"
+        "try: Client('/nowhere').ping()\n"
+        "except NotRunning: pass\n"
         "print({'anyio', 'asyncio', 'structlog', 'click', 'rich', 'aiosqlite'} & set(sys.modules))"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
