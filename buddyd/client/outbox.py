@@ -83,15 +83,15 @@ class Outbox:
         self._news.set()
 
     def drain(self, timeout: float | None, *, give_up: bool) -> bool:
-        """Wait until the daemon has all; with `give_up`, only while it takes something."""
+        """Wait until the daemon has all that is here; with `give_up`, only while it takes some."""
         deadline = time.monotonic() + (threading.TIMEOUT_MAX if timeout is None else timeout)
         if not self._thread.is_alive():
             self._attempt()
-        failures = self._failures
+        failures, last = self._failures, self._spool.taken
         self._news.set()
         self._urgent.set()
         with self._moved:
-            while self._spool.waiting:
+            while self._spool.settled < last:
                 left = deadline - time.monotonic()
                 if left <= 0 or (give_up and self._failures > failures):
                     return False
@@ -147,9 +147,9 @@ class Outbox:
         try:
             self._deliver()
         except BuddydError as error:
-            self._complaints.say(f"Executions wait in {self._spool.folder}: {error}", _OUTAGE)
+            self._complain(str(error), _OUTAGE)
         except Exception as error:  # The thread must outlive what nobody foresaw.
-            self._complaints.say(f"Executions wait in {self._spool.folder}: {error!r}")
+            self._complain(repr(error), repr(error))
         else:
             self._complaints.settle(_OUTAGE)
             return True
@@ -157,6 +157,11 @@ class Outbox:
             self._failures += 1
             self._moved.notify_all()
         return False
+
+    def _complain(self, problem: str, reason: str) -> None:
+        # Who closes it does not want to hear of what was broken off.
+        if not self._closing:
+            self._complaints.say(f"Executions wait in {self._spool.folder}: {problem}", reason)
 
     def _deliver(self) -> None:
         self._adopt()

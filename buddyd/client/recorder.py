@@ -198,7 +198,7 @@ class Recorder:
         """
 
         def run(*args: object, **kwargs: object) -> Run:
-            task = task_id(*args, **kwargs) if callable(task_id) else task_id
+            task = self._worked_out(task_id, args, kwargs) if callable(task_id) else task_id
             return self.execution(task or _task_of_its_own(), tool_name, agent_id=agent_id)
 
         return lambda function: recorded(function, run)
@@ -214,6 +214,7 @@ class Recorder:
         What is not delivered then waits for the next recorder of this user. Recording again
         begins anew.
         """
+        end = time.monotonic() + timeout
         with self._starting:
             self._stopping.set()
             self._bell.set()
@@ -221,8 +222,8 @@ class Recorder:
                 self._writer.join(timeout)
             self._put_away()
             if self._outbox is not None:
-                self._outbox.drain(timeout, give_up=True)
-                self._outbox.close(timeout)
+                self._outbox.drain(end - time.monotonic(), give_up=True)
+                self._outbox.close(max(0.0, end - time.monotonic()))
             self._settled = self.statistics._replace(queued=0, spooled=0)
             self._begin()
         if self._queue:
@@ -281,6 +282,19 @@ class Recorder:
         self._starts.append(run)
         self._ring()
 
+    def _worked_out(
+        self,
+        task_id: Callable[..., str],
+        args: tuple[object, ...],
+        kwargs: dict[str, object],
+    ) -> str | None:
+        """The task of a call; None where the agent's own function for it fails."""
+        try:
+            return task_id(*args, **kwargs)
+        except Exception as error:  # Without it the call would have gone well.
+            self._complaints.say(f"The task of a call is not known: {error!r}")
+            return None
+
     def _ended(self, run: Run) -> None:
         self.record_execution(
             run.task_id,
@@ -300,14 +314,14 @@ class Recorder:
 
     def _ring(self) -> None:
         """Tell the writer that there is something to write."""
-        if self._writer is None:
-            self._start()
-        self._bell.set()
+        if self._writer is not None or self._start():
+            self._bell.set()
 
-    def _start(self) -> None:
+    def _start(self) -> bool:
+        """Start the writer; where that cannot be, do its work here."""
         with self._starting:
             if self._writer is not None:
-                return
+                return True
             writer = threading.Thread(
                 target=self._work,
                 args=(self._bell, self._stopping),
@@ -317,11 +331,12 @@ class Recorder:
             try:
                 writer.start()
             except RuntimeError:
-                # An interpreter that is at its end starts no thread any more.
+                # The host has no thread left, or the interpreter is at its end.
                 self._put_away()
-                return
+                return False
             self._writer = writer
             _deliver_at_exit()
+            return True
 
     def _work(self, bell: threading.Event, stopping: threading.Event) -> None:
         # The first record is not to wait for what is loaded as well as for its companions.

@@ -20,6 +20,8 @@ MOST_BYTES = 256 * 2**20
 
 _MOST_MEMORY_BYTES = 32 * 2**20
 _MEASURE_SECONDS = 1.0
+_WORN_BYTES = 2**16
+"""What an idle process may leave lying there although it has been delivered."""
 
 
 class SpoolFull(Exception):
@@ -44,14 +46,15 @@ class Spool:
         self._lock = threading.Lock()
         self._own: deque[Segment] = deque()
         self._adopted: deque[Segment] = deque()
-        self._waiting = 0
+        self.taken = self.settled = 0
+        """Records that were put here so far, and those of them that need no further care."""
         self._used = 0
         self._measured_at = -_MEASURE_SECONDS
 
     @property
     def waiting(self) -> int:
         """How many of the records that were put here have not been delivered yet."""
-        return self._waiting
+        return self.taken - self.settled
 
     def put(self, lines: list[bytes], *, sync: bool = False) -> bool:
         """Keep these records; raises SpoolFull. Whether the loss of power could not undo it.
@@ -67,7 +70,7 @@ class Spool:
                 self._complain(f"Records are kept in memory: the spool {self.folder} says {error}")
                 self._append_to_memory(data)
                 safe = False
-            self._waiting += len(lines)
+            self.taken += len(lines)
         return safe
 
     def adopt(self) -> None:
@@ -88,9 +91,9 @@ class Spool:
                     self._adopted.remove(segment)
                     segment.close()
                 return
-            self._waiting -= records
-            # The last one is where the next record goes, unless it is full.
-            if segment.done and (segment.full or segment is not self._own[-1]):
+            self.settled += records
+            # The last one is where the next record goes, until it is worn.
+            if segment.done and (segment.size >= _WORN_BYTES or segment is not self._own[-1]):
                 self._own.remove(segment)
                 segment.close()
 
@@ -101,7 +104,7 @@ class Spool:
                 segment.close()
             self._adopted.clear()
             self._own.clear()
-            self._waiting = 0
+            self.settled = self.taken
 
     def forget(self) -> None:
         """In a child after a fork: they are its parent's."""

@@ -410,14 +410,21 @@ def test_what_a_run_raises_goes_on_its_way_and_its_class_is_recorded(spool: Path
 def test_a_run_that_has_ended_is_not_announced_any_more(spool: Path) -> None:
     """Else the agent would count as busy with it for an hour."""
     ledger = Ledger()
-    with running(ledger) as peer:
-        peer.stop()
-        with recording(peer, spool) as recorder:
-            for _ in range(10):
-                with recorder.execution("order-17", "web_search"):
-                    pass
-            peer.start()
-            assert recorder.flush(20)
+    go_on = threading.Event()
+
+    def script(asked: Asked) -> Reply:
+        go_on.wait(10)
+        return ledger(asked)
+
+    with running(script) as peer, recording(peer, spool) as recorder:
+        recorder.record_execution(*RECORD)
+        until(lambda: bool(peer.asked), "the delivery to be under way")
+        for _ in range(10):
+            with recorder.execution("order-17", "web_search"):
+                pass
+        go_on.set()
+        assert recorder.flush(20)
+    assert len(ledger.records) == 11
     assert "start_execution" not in peer.methods
 
 
@@ -483,6 +490,18 @@ def test_a_decorated_function_keeps_its_name_and_may_tell_its_task(spool: Path) 
         assert (search.__name__, search.__doc__) == ("search", "Look it up.")
         assert recorder.flush(20)
     assert (only(ledger).task_id, only(ledger).agent_id) == ("order-17", "other")
+
+
+def test_a_task_that_cannot_be_worked_out_fails_no_call(
+    spool: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ledger = Ledger()
+    with running(ledger) as peer, recording(peer, spool) as recorder:
+        search = recorder.tool("search", task_id=lambda: "never")(str.upper)
+        assert search("q") == "Q"
+        assert recorder.flush(20)
+    assert only(ledger).tool_name == "search"
+    assert "The task of a call is not known" in caplog.text
 
 
 # The ends of processes
@@ -604,6 +623,36 @@ def test_nothing_is_lost_to_a_close_while_others_record(spool: Path) -> None:
         assert recorder.flush(20)
         recorder.close()
     assert len(ledger.records) == sum(counts)
+
+
+def test_what_was_delivered_does_not_pile_up_on_disk(spool: Path) -> None:
+    ledger = Ledger()
+    with running(ledger) as peer, recording(peer, spool) as recorder:
+        for _ in range(5):
+            for _ in range(500):
+                recorder.record_execution(*RECORD)
+            assert recorder.flush(20)
+            assert len(on_disk(spool)) < 2**16
+    assert len(ledger.records) == 2500
+
+
+def test_a_flush_does_not_wait_for_what_is_recorded_after_it(spool: Path) -> None:
+    ledger = Ledger()
+    stop = threading.Event()
+    with running(ledger) as peer, recording(peer, spool) as recorder:
+
+        def work() -> None:
+            while not stop.is_set():
+                recorder.record_execution(*RECORD)
+                time.sleep(0.0001)
+
+        worker = threading.Thread(target=work)
+        worker.start()
+        recorder.record_execution("mine", *RECORD[1:])
+        assert recorder.flush(20)
+        assert "mine" in tasks(ledger)
+        stop.set()
+        worker.join(10)
 
 
 def test_an_idle_recorder_has_no_thread(spool: Path) -> None:
