@@ -64,7 +64,7 @@ def spool_folder(socket: Path, env: Mapping[str, str] = os.environ) -> Path:
     """
     state = Path(env.get("XDG_STATE_HOME") or Path(env.get("HOME") or "/", ".local/state"))
     place = Path(os.path.abspath(socket))  # noqa: PTH100 -- Path.resolve would follow links
-    name = str(place).strip("/").replace("/", "_")
+    name = str(place)[1:].replace("%", "%25").replace("/", "%2F")
     return Path(env.get("BUDDYD_SPOOL") or state / "buddyd/spool") / name
 
 

@@ -5,6 +5,7 @@ BUDDYD_FAULT_ROUNDS and BUDDYD_FAULT_SEED count here as in `test_kill.py`.
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from buddyd.client import Recorder
-from tests.faults.kill_support import ROUNDS, SEED, committed
+from tests.faults.kill_support import ROUNDS, SEED, committed, needs_strace
 from tests.support.outside import until
 from tests.support.process import DaemonProcess
 
@@ -183,3 +184,21 @@ def test_a_killed_agent_loses_nothing_that_is_older_than_the_flush_interval(
                 assert set(kept) - set(found) == set()
     assert len(found) == len(set(found))
     assert in_order([task for task in found if task != "next"])
+
+
+def test_a_durable_record_is_synced_with_its_name_before_the_call_returns(tmp_path: Path) -> None:
+    needs_strace()
+    program = """
+import os, sys
+from buddyd.client import Recorder
+recorder = Recorder("a", socket="/nowhere", spool=sys.argv[1])
+assert recorder.record_execution("t", "a", "tool", 1.0, True, durable=True)
+os.write(1, b"returned")
+"""
+    trace, spool = tmp_path / "trace", tmp_path / "spool"
+    strace = ["strace", "-f", "-y", "-qq", "-o", str(trace), "-e", "trace=fdatasync,fsync,write"]
+    command = [*strace, sys.executable, "-c", program, str(spool)]
+    assert subprocess.run(command, capture_output=True, check=True).stdout == b"returned"
+    before, _, _ = trace.read_text().partition('"returned"')
+    assert re.search(rf"fdatasync\(\d+<{re.escape(str(spool))}/.*\.spool>", before)
+    assert re.search(rf"fsync\(\d+<{re.escape(str(spool))}>", before)
