@@ -99,13 +99,15 @@ class Outbox:
         return True
 
     def close(self, timeout: float) -> None:
-        """Stop delivering, and leave the rest to another process."""
+        """Deliver while the daemon takes some, then stop, and leave the rest to another process."""
+        end = time.monotonic() + timeout
+        self.drain(timeout, give_up=True)
         self._closing = True
         self._news.set()
         self._urgent.set()
         if self._thread.is_alive():
             # Where it waits for an answer for longer, it has its segments until then.
-            self._thread.join(timeout)
+            self._thread.join(max(0.0, end - time.monotonic()))
         else:
             self._leave()
 
