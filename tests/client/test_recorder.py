@@ -135,25 +135,27 @@ def test_what_was_recorded_while_the_daemon_was_away_arrives_in_order_with_its_t
     assert all(before <= record.finished_at <= after for record in ledger.records.values())
 
 
-def test_a_recorder_delivers_what_a_dead_process_left_before_its_own(spool: Path) -> None:
+def test_a_recorder_delivers_what_dead_processes_left_before_its_own(spool: Path) -> None:
     ledger = Ledger()
     program = """
 import os, sys
 from buddyd.client import Recorder
 recorder = Recorder("scout", socket=sys.argv[1], spool=sys.argv[2])
 for number in range(3):
-    assert recorder.record_execution(f"t{number}", "scout", "x", 1.0, True, durable=True)
+    task = sys.argv[3] + str(number)
+    assert recorder.record_execution(task, "scout", "x", 1.0, True, durable=True)
 os._exit(9)
 """
     with running(ledger) as peer:
         peer.stop()
-        command = [sys.executable, "-c", program, str(peer.socket), str(spool)]
-        assert subprocess.run(command, check=False).returncode == 9
+        for name in ("a", "b"):
+            command = [sys.executable, "-c", program, str(peer.socket), str(spool), name]
+            assert subprocess.run(command, check=False).returncode == 9
         peer.start()
         with recording(peer, spool) as recorder:
-            recorder.record_execution("t3", *RECORD[1:])
+            recorder.record_execution("own", *RECORD[1:])
             assert recorder.flush(20)
-    assert tasks(ledger) == ["t0", "t1", "t2", "t3"]
+    assert tasks(ledger) == ["a0", "a1", "a2", "b0", "b1", "b2", "own"]
     assert list(spool.iterdir()) == []
 
 
