@@ -116,8 +116,10 @@ class Background:
         try:
             with self._writing:
                 return self._write(durable)
-        except Exception as error:  # The threads must outlive what nobody foresaw.
-            self.refuse(repr(error))
+        except Exception as error:  # No descriptor is left, say; the threads must outlive it all.
+            self.complaints.say(f"Executions stay in memory for now: {error!r}")
+            if durable is not None:
+                self._queue.append(durable)
             return False
 
     def flush(self, timeout: float | None) -> bool:
@@ -205,11 +207,18 @@ class Background:
 
     def _write(self, durable: Told | None) -> bool:
         if self._queue:
-            outbox = self._opened()
-            outbox.put_away([self._queue.popleft() for _ in range(len(self._queue))])
+            self._write_queue(self._opened())
         while self._starts:
             self._opened().announce(self._starts.popleft())
         return durable is not None and self._opened().put_away([durable], sync=True)
+
+    def _write_queue(self, outbox: "Outbox") -> None:
+        records = [self._queue.popleft() for _ in range(len(self._queue))]
+        try:
+            outbox.put_away(records)
+        except BaseException:
+            self._queue.extendleft(reversed(records))
+            raise
 
     def _opened(self) -> "Outbox":
         if self._outbox is None:

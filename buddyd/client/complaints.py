@@ -21,13 +21,20 @@ class Complaints:
             if key in self._said or len(self._said) >= _MOST_REASONS:
                 return
             self._said.add(key)
-        with forks.loading:
-            # Most programs never get here, and it takes as long to load as all the rest.
-            import logging  # noqa: PLC0415
-
-        logging.getLogger("buddyd.client").warning("%s", sentence)
+        try:
+            _log(sentence)
+        except Exception:  # Not even that can be said for now; who complains must go on.
+            self.settle(key)
 
     def settle(self, reason: str) -> None:
         """It is over: the next time is worth saying again."""
         with self._lock:
             self._said.discard(reason)
+
+
+def _log(sentence: str) -> None:
+    with forks.loading:
+        # Most programs never get here, and it takes as long to load as all the rest.
+        import logging  # noqa: PLC0415
+
+    logging.getLogger("buddyd.client").warning("%s", sentence)

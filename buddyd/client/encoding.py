@@ -31,7 +31,7 @@ def encoded(told: NamedTuple) -> bytes:
     except msgspec.ValidationError as error:
         reason, path = explain(error)
         raise Unfit(f"{path.removeprefix('$.')}: {reason}") from None
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+    except Exception as error:  # Values of an agent's own types may raise anything.
         raise Unfit(f"{type(error).__name__}: {error}") from None
 
 

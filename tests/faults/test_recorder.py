@@ -21,7 +21,7 @@ from tests.faults.kill_support import ROUNDS, SEED, committed, needs_strace
 from tests.support.outside import until
 from tests.support.process import DaemonProcess
 
-FLUSH_INTERVAL = 0.2
+FLUSH_INTERVAL = 0.5
 AGENTS = 2
 THREADS = 2
 
@@ -31,7 +31,7 @@ import os, sys, threading, time
 from buddyd.client import Recorder
 
 name, socket, spool, threads = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
-recorder = Recorder(name, socket=socket, spool=spool)
+recorder = Recorder(name, socket=socket, spool=spool, flush_interval=0.5)
 stop = threading.Event()
 
 def work(thread):
