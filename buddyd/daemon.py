@@ -5,13 +5,14 @@ start; the way back is the stop, in reverse order.
 """
 
 import argparse
+import faulthandler
 import os
 import signal
 import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -38,6 +39,7 @@ from buddyd.domain.registry import Registry
 from buddyd.domain.risk import Risks
 from buddyd.domain.settings import DomainSettings
 from buddyd.errors import ConfigurationError, FatalError, StorageBroken, StorageRefused
+from buddyd.feed import Feed
 from buddyd.health import Health
 from buddyd.runtime.channels import Envelope, Mailbox
 from buddyd.runtime.supervisor import Supervisor
@@ -54,12 +56,19 @@ logger = log.get_logger()
 
 COLLECTOR_MAILBOX = 256
 PROJECTION_MAILBOX = 128
+SWITCH_SECONDS = 0.001
 DRAIN_SECONDS = 10.0
+STOP_SECONDS = 50.0
+"""How long a stop may take: what it waits for adds up to less, unless something hangs."""
 STATUS_SECONDS = 10.0
-PATIENCE_SECONDS = 30.0
-"""What a start that takes long asks systemd for, again and again."""
+LONGEST_START_SECONDS = 3600.0
+"""Rows are saved from a damaged database meanwhile, or a long journal is folded."""
+LONGEST_STOP_SECONDS = 120.0
+_STDERR = 2
 # What a running daemon cannot change.
 FIXED_SETTINGS = ("socket", "database", "durability", "retention", "limits")
+
+INSTALLING = ("install", "uninstall")
 
 
 class Options(Struct, frozen=True, kw_only=True):
@@ -75,6 +84,8 @@ class Options(Struct, frozen=True, kw_only=True):
     """Whether the clock may be behind, because it does not believe a jump of the host's yet."""
     reload: Callable[[], config.Settings] | None = None
     """Reads the configuration anew, at SIGHUP."""
+    end_after: Callable[[float], None] = lambda _: None
+    """Sees to it that the process ends within so many seconds, come what may."""
 
 
 class Daemon:
@@ -101,7 +112,9 @@ class Daemon:
             CostActor("cost", Costs, environment, database.size_on_disk),
             RiskActor("risk", Risks, environment),
         ]
-        collector = Collector(journal, list(self._mailboxes.values()), clock)
+        self.feed = Feed(clock)
+        mailboxes = list(self._mailboxes.values())
+        collector = Collector(journal, mailboxes, clock, self.feed.publish)
         self.supervisor = Supervisor()
         for actor in projections:
             self.supervisor.add(actor, self._mailboxes[actor.name])
@@ -127,6 +140,8 @@ class Daemon:
             clock=clock,
             in_doubt=options.in_doubt,
             health=self.health,
+            escalate=self.supervisor.escalate,
+            feed=self.feed,
         )
         sessions = SessionSettings(dispatcher.dispatch, limits.max_message_bytes, traffic)
         policy = AccessPolicy(settings.access).roles
@@ -144,6 +159,7 @@ class Daemon:
         changed = Reconfigured(domain_settings(self.health.settings))
         for mailbox in self._mailboxes.values():
             await mailbox.put(Envelope(changed))
+        self.feed.all_changed()
 
 
 def domain_settings(settings: config.Settings) -> DomainSettings:
@@ -175,8 +191,10 @@ async def run(
 
     Sets `ready` once it answers. Raises FatalError where it cannot start or go on.
     """
-    stop, notifier = stop or anyio.Event(), Notifier()
-    with _sockets(options) as sockets:
+    stop = stop or anyio.Event()
+    with _sockets(options) as sockets, closing(Notifier()) as notifier:
+        notifier.starting(LONGEST_START_SECONDS)
+        notifier.status("Opening the database")
         async with open_database(options.database, settings.durability) as database:
             daemon = Daemon(settings, options, database)
             await _load(daemon.journal, options.database)
@@ -184,12 +202,15 @@ async def run(
                 # First of all, so that a start that takes long can be called off.
                 await tasks.start(_obey_signals, daemon, notifier, stop)
                 tasks.start_soon(_stop_on_failure, daemon.supervisor, stop)
+                tasks.start_soon(_end_in_time, options, stop)
                 try:
-                    if await _start(daemon, actors, notifier, stop):
+                    notifier.status("Taking up what was recorded")
+                    if await _start(daemon, actors, stop):
                         await _serve(daemon, sockets, notifier, stop, ready)
                 finally:
                     with anyio.CancelScope(shield=True):
-                        notifier.stopping()
+                        notifier.stopping(LONGEST_STOP_SECONDS)
+                        notifier.status("Putting everything away")
                         await daemon.supervisor.stop()
                     tasks.cancel_scope.cancel()
     if daemon.supervisor.failure is not None:
@@ -206,9 +227,7 @@ async def _load(journal: Journal, path: Path) -> None:
         raise StorageBroken(message) from error
 
 
-async def _start(
-    daemon: Daemon, actors: anyio.abc.TaskGroup, notifier: Notifier, stop: anyio.Event
-) -> bool:
+async def _start(daemon: Daemon, actors: anyio.abc.TaskGroup, stop: anyio.Event) -> bool:
     """Start the actors; False where it is time to stop already."""
     async with anyio.create_task_group() as starting:
 
@@ -216,14 +235,7 @@ async def _start(
             await stop.wait()
             starting.cancel_scope.cancel()
 
-        async def ask_for_patience() -> None:
-            # An actor that hangs is given up by the supervisor; what is left is honest work.
-            while True:
-                notifier.extend_timeout(PATIENCE_SECONDS)
-                await anyio.sleep(PATIENCE_SECONDS / 3)
-
         starting.start_soon(give_up)
-        starting.start_soon(ask_for_patience)
         await daemon.supervisor.start(actors)
         starting.cancel_scope.cancel()
     return daemon.supervisor.failure is None and not stop.is_set()
@@ -239,18 +251,26 @@ async def _serve(
     """Answer until it is time to stop; then answer what was received, and return."""
     async with anyio.create_task_group() as sessions, anyio.create_task_group() as tasks:
         tasks.start_soon(daemon.server.serve, sockets, sessions)
+        tasks.start_soon(daemon.feed.run)
+        # Where the database does not answer now, systemd is not told what is not true.
+        if await daemon.health.trouble() is None:
+            _announce(daemon, notifier, ready)
         tasks.start_soon(_notify, daemon.health, notifier)
-        options = daemon.options
-        logger.info("started", socket=str(options.socket_path), database=str(options.database))
-        notifier.ready()
-        if ready is not None:
-            ready.set()
         await stop.wait()
-        notifier.stopping()
+        notifier.stopping(LONGEST_STOP_SECONDS)
+        notifier.status("Answering what was asked")
         # No new connections first, so that there is an end to what has to be answered.
         await daemon.server.stop(DRAIN_SECONDS)
         tasks.cancel_scope.cancel()
         sessions.cancel_scope.cancel()
+
+
+def _announce(daemon: Daemon, notifier: Notifier, ready: anyio.Event | None) -> None:
+    options = daemon.options
+    logger.info("started", socket=str(options.socket_path), database=str(options.database))
+    notifier.ready()
+    if ready is not None:
+        ready.set()
 
 
 async def _obey_signals(
@@ -272,13 +292,14 @@ async def _obey_signals(
 
 
 async def _reload(daemon: Daemon, read: Callable[[], config.Settings], notifier: Notifier) -> None:
-    notifier.reloading()
+    told = notifier.reloading()
     try:
         await daemon.reconfigure(read())
         logger.info("configuration reloaded")
     except ConfigurationError as error:
         logger.warning("configuration not reloaded, the old one stays", reason=str(error))
-    notifier.ready()
+    if told:
+        notifier.ready()
 
 
 async def _stop_on_failure(supervisor: Supervisor, stop: anyio.Event) -> None:
@@ -287,15 +308,22 @@ async def _stop_on_failure(supervisor: Supervisor, stop: anyio.Event) -> None:
     stop.set()
 
 
+async def _end_in_time(options: Options, stop: anyio.Event) -> None:
+    # A thread of the database that hangs can neither be cancelled nor left behind.
+    await stop.wait()
+    options.end_after(STOP_SECONDS)
+
+
 async def _notify(health: Health, notifier: Notifier) -> None:
     """Tell systemd that all is well, as long as it is."""
     interval = watchdog_interval()
     if not notifier.status(health.summary()):
         return
     while True:
-        if interval is not None and await health.is_well():
+        trouble = await health.trouble()
+        if interval is not None and trouble is None:
             notifier.watchdog()
-        notifier.status(health.summary())
+        notifier.status(trouble or health.summary())
         await anyio.sleep(min(interval or STATUS_SECONDS, STATUS_SECONDS))
 
 
@@ -313,22 +341,52 @@ def _sockets(options: Options) -> Iterator[Sequence[socket.socket]]:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the daemon in the foreground; ends the process with an exit code of sysexits.h."""
-    # The database, the socket and what lies beside them are nobody else's to read.
-    os.umask(0o077)
-    given = _parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
     try:
-        loaded = config.load(Path(given.config) if given.config else None)
-        if given.check_config:
-            print(f"{loaded.file or 'the defaults'}: all is well")  # noqa: T201
-            sys.exit(0)
-        settings = _with_level(loaded.settings, given.log_level)
-        log.configure(settings.log.level, settings.log.format)
-        options = _options(given, settings, loaded.file)
-        anyio.run(run, settings, options)
+        if words and words[0] in INSTALLING:
+            # What a daemon never needs.
+            from buddyd import install  # noqa: PLC0415
+
+            install.main(words)
+        _run_in_foreground(words)
     except FatalError as error:
         print(f"buddyd: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(error.exit_code)
     sys.exit(0)
+
+
+def _open_standard_files() -> None:
+    """What is opened later must not take their numbers: lines of the log would end up in it."""
+    for descriptor in range(_STDERR + 1):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            # The lowest number that is free.
+            os.open(os.devnull, os.O_RDWR)
+
+
+def _end_after(seconds: float) -> None:
+    """End the process by then, with the stacks of its threads on standard error."""
+    faulthandler.dump_traceback_later(seconds, exit=True, file=_STDERR)
+
+
+def _run_in_foreground(arguments: Sequence[str]) -> None:
+    # The database, the socket and what lies beside them are nobody else's to read.
+    os.umask(0o077)
+    # The thread that writes takes the interpreter's lock back after every statement: while the
+    # event loop is busy, it should not have to wait long for it.
+    sys.setswitchinterval(SWITCH_SECONDS)
+    _open_standard_files()
+    # Whatever hangs: systemd's watchdog ends it with SIGABRT, and the journal has the stacks.
+    faulthandler.enable(_STDERR)
+    given = _parser().parse_args(arguments)
+    loaded = config.load(Path(given.config) if given.config else None)
+    if given.check_config:
+        print(f"{loaded.file or 'the defaults'}: all is well")  # noqa: T201
+        return
+    settings = _with_level(loaded.settings, given.log_level)
+    log.configure(settings.log.level, settings.log.format)
+    anyio.run(run, settings, _options(given, settings, loaded.file))
 
 
 def _options(given: argparse.Namespace, settings: config.Settings, file: Path | None) -> Options:
@@ -346,6 +404,7 @@ def _options(given: argparse.Namespace, settings: config.Settings, file: Path | 
         database=Path(os.path.realpath(config.database_path(settings, given.database))),
         inherited=inherited,
         reload=lambda: _with_level(config.load(file).settings, given.log_level),
+        end_after=_end_after,
     )
 
 
@@ -359,7 +418,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="buddyd",
         description="Tells the people who run AI agents how their agents are doing.",
-        epilog="Without options it reads /etc/buddyd/buddyd.toml or the user's own configuration.",
+        epilog="Without options it reads /etc/buddyd/buddyd.toml or the user's own configuration. "
+        "`buddyd install` makes it a service of the host or of yours, `buddyd uninstall` undoes "
+        "that; each has a --help of its own.",
     )
     parser.add_argument("--config", metavar="FILE", help="the configuration, in TOML")
     parser.add_argument("--socket", metavar="PATH", help="where to listen")

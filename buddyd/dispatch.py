@@ -19,7 +19,8 @@ from buddyd.domain.answers import (
 )
 from buddyd.domain.execution import MAX_AHEAD_SECONDS, Execution
 from buddyd.domain.windows import rfc3339
-from buddyd.errors import InvalidParams, Unavailable
+from buddyd.errors import FatalError, InvalidParams, Unavailable
+from buddyd.feed import Feed
 from buddyd.health import Health
 from buddyd.protocol.messages import (
     Backup,
@@ -41,8 +42,11 @@ from buddyd.protocol.messages import (
     Request,
     RunHourlyAggregation,
     StartExecution,
+    Subscribe,
+    Unsubscribe,
 )
 from buddyd.runtime.channels import Deliver, Envelope, Mailbox, ask
+from buddyd.server.outlet import Outlet
 from buddyd.storage import backup, tier1
 from buddyd.storage.database import Database
 from buddyd.storage.journal import Journal, Submitted
@@ -87,6 +91,8 @@ class Dispatcher:
         clock: Callable[[], float],
         in_doubt: Callable[[], bool],
         health: Health,
+        escalate: Callable[[FatalError], None],
+        feed: Feed,
     ) -> None:
         self._collector = collector
         self._projections = projections
@@ -99,6 +105,8 @@ class Dispatcher:
         self._clock = clock
         self._in_doubt = in_doubt
         self._health = health
+        self._escalate = escalate
+        self._feed = feed
         self._desks: dict[type[Request], Desk] = {
             GetAll: self._everything,
             GetExecutions: self._executions,
@@ -107,9 +115,12 @@ class Dispatcher:
             Backup: self._backup,
         }
 
-    async def dispatch(self, request: Request | Execution, deliver: Deliver) -> None:
+    async def dispatch(
+        self, request: Request | Execution, deliver: Deliver, outlet: Outlet
+    ) -> None:
         """Take a request on; its outcome, an answer or an error, goes to `deliver`.
 
+        What is subscribed to goes to `outlet` from then on.
         Waits while the mailbox of the actor that it is for is full. What no single actor answers
         is done before it returns, so that a connection has one such answer in memory at a time.
         Raises InvalidParams.
@@ -120,11 +131,24 @@ class Dispatcher:
                 await self._collector.put(Envelope(submitted, deliver))
             case Ping():
                 deliver(self._health.pong())
+            case Subscribe():
+                deliver(self._feed.subscribe(request, outlet, self._journal.last_seq))
+            case Unsubscribe(subscription=number):
+                deliver(self._feed.unsubscribe(number, outlet))
             case _ if desk := self._desks.get(type(request)):
-                deliver(await desk(request))
+                deliver(await self._at(desk, request))
             case _:
                 asked = Asked(request, self._journal.last_seq)
                 await self._owners[type(request)].put(Envelope(asked, deliver))
+
+    async def _at(self, desk: Desk, request: Request) -> Answer:
+        """What a desk answers; what cannot be survived is not survived here either."""
+        try:
+            return await desk(request)
+        except FatalError as error:
+            self._escalate(error)
+            reason = "The daemon is ending after a fatal error, which its log explains."
+            raise Unavailable(reason, 5.0) from error
 
     def _submitted(
         self, request: Execution | RecordExecutions | StartExecution | ReportAgent

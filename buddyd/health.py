@@ -5,6 +5,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import anyio
 import msgspec
@@ -14,7 +15,11 @@ from buddyd import __version__, config
 from buddyd.actors.collector import Collector
 from buddyd.actors.projecting import ProjectionActor
 from buddyd.domain.answers import ActorStatus, DaemonStatus, DatabaseStatus, Pong, RecordCounts
+from buddyd.domain.costs import Costs
+from buddyd.domain.projection import Projection
+from buddyd.domain.registry import Registry
 from buddyd.domain.windows import rfc3339
+from buddyd.errors import StorageBroken, StorageRefused
 from buddyd.protocol.messages import PROTOCOL
 from buddyd.runtime.supervisor import Child, Supervisor
 from buddyd.server.session import Traffic
@@ -23,6 +28,8 @@ from buddyd.storage.journal import Journal
 from buddyd.storage.schema import schema_version
 
 log = structlog.get_logger()
+
+P = TypeVar("P", bound=Projection)
 
 STALLED_SECONDS = 45.0
 """An actor that is at one turn for longer than this makes no progress."""
@@ -75,22 +82,42 @@ class Health:
 
     def summary(self) -> str:
         """One line, for `systemctl status`."""
+        registry, costs = self._projection(Registry), self._projection(Costs)
         last = self._journal.last_commit_at
-        ago = "none yet" if last is None else f"{max(0.0, self._clock() - last):.0f} s ago"
+        ago = "no commit yet" if last is None else f"last commit {_ago(self._clock() - last)}"
         return (
-            f"{self._records().accepted:,} executions recorded since the start, "
-            f"{self._traffic.connections} connections, last commit {ago}"
+            f"{_short(len(registry.agents), 'agent')}, {_short(len(registry.tools), 'tool')}, "
+            f"{_short(costs.records, 'record')}, "
+            f"{_short(self._traffic.connections, 'connection')}, {ago}"
         )
 
-    async def is_well(self) -> bool:
-        """Whether every actor makes progress, and the database answers."""
+    async def trouble(self) -> str | None:
+        """What keeps the daemon from answering; None where every actor and the database get on."""
         if stalled := self._supervisor.stalled(STALLED_SECONDS):
-            log.error("actors make no progress", actors=", ".join(stalled))
-            return False
+            names = ", ".join(stalled)
+            log.error("actors make no progress", actors=names)
+            return f"No progress is made by {names}"
+        if not await self._database_answers():
+            log.error("the database does not answer", seconds=STALLED_SECONDS)
+            return "The database does not answer"
+        return None
+
+    async def _database_answers(self) -> bool:
         with anyio.move_on_after(STALLED_SECONDS):
-            await self._database.read(lambda connection: connection.execute("SELECT 1").fetchone())
+            try:
+                await self._database.read(lambda connection: connection.execute("SELECT 1"))
+            except StorageRefused:
+                # That is an answer: it is for others to wait until another program lets go.
+                return True
+            except StorageBroken:
+                return False
             return True
         return False
+
+    def _projection(self, kind: type[P]) -> P:
+        actors = (child.actor for child in self._supervisor.children)
+        projections = (a.projection for a in actors if isinstance(a, ProjectionActor))
+        return next(each for each in projections if isinstance(each, kind))
 
     def _uptime(self) -> float:
         return time.monotonic() - self._started
@@ -126,3 +153,20 @@ class Health:
             commits=self._journal.last_seq,
             last_commit=None if last is None else rfc3339(last),
         )
+
+
+def _short(number: int, what: str) -> str:
+    """How many, as it is said in passing: `1 tool`, `999 tools`, `1.2 k tools`, `1.2 M tools`."""
+    if number == 1:
+        return f"1 {what}"
+    for unit, size in (("M", 1_000_000), ("k", 1_000)):
+        if number >= size:
+            return f"{number / size:.1f} {unit} {what}s"
+    return f"{number} {what}s"
+
+
+def _ago(seconds: float) -> str:
+    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds // length:.0f} {unit} ago"
+    return f"{max(0.0, seconds):.0f} s ago"

@@ -2,8 +2,9 @@
 
 `structlog.get_logger()` gives loggers whose calls are synchronous, cheap and never wait: what the
 journal, or the reader of standard error, has no room for is dropped, and the next line that gets
-through tells how many (`lines_dropped`). What the standard library's `logging` and `warnings` say
-takes the same way.
+through tells how many (`lines_dropped`). An event that repeats itself is held back (`held_back`,
+see `events.py`), apart from debugging, which is wanted whole. What the standard library's `logging`
+and `warnings` say takes the same way.
 
 Values may come from clients. Whatever they hold, an event stays one record: on a terminal each
 record is one line, apart from a traceback, whose lines are indented.
@@ -30,10 +31,12 @@ from types import ModuleType
 from typing import Any, Literal, NamedTuple, cast
 
 from buddyd.errors import ConfigurationError
+from buddyd.events import RateLimit, message_id
 
 _modules = cast("dict[str, ModuleType | None]", sys.modules)
 _modules.setdefault("rich", None)  # An import of what is None fails.
 import structlog  # noqa: E402
+from structlog.contextvars import merge_contextvars  # noqa: E402
 from structlog.processors import (  # noqa: E402
     CallsiteParameter,
     CallsiteParameterAdder,
@@ -169,12 +172,31 @@ class _Threshold:
 _threshold = _Threshold()
 
 
+class _HoldBack:
+    """Keeps an event that comes again and again from drowning the others."""
+
+    def __init__(self) -> None:
+        self._limit = RateLimit()
+
+    def __call__(self, _logger: object, method: str, event: Event) -> Event:
+        if method != "debug" and not self._limit.passes(event):
+            raise structlog.DropEvent
+        return event
+
+
 def _processors(*, in_journal: bool) -> list[Any]:
     caller = CallsiteParameterAdder(
         [CallsiteParameter.PATHNAME, CallsiteParameter.LINENO, CallsiteParameter.FUNC_NAME],
         additional_ignores=[__name__],
     )
-    return [_threshold, _complete, *[caller] * in_journal, ExceptionRenderer(_traceback)]
+    return [
+        _threshold,
+        merge_contextvars,
+        _HoldBack(),
+        _complete,
+        *[caller] * in_journal,
+        ExceptionRenderer(_traceback),
+    ]
 
 
 def _complete(_logger: object, method: str, event: Event) -> Event:
@@ -379,6 +401,8 @@ def _journal_fields(event: Event) -> Iterator[tuple[str, int | bytes]]:
     yield "SYSLOG_IDENTIFIER", IDENTIFIER.encode()
     yield "PRIORITY", _LEVELS[event["level"]].priority
     yield "MESSAGE", _journal_bytes(_sentence(event))
+    if known := message_id(event):
+        yield "MESSAGE_ID", known.encode()
     # The journal has its own clock.
     del event["timestamp"]
     for key, value in event.items():

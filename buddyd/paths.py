@@ -12,6 +12,7 @@ from pathlib import Path
 from buddyd.errors import ConfigurationError
 
 SOCKET_NAME = "buddyd.sock"
+HOST_SOCKET = Path("/run/buddyd", SOCKET_NAME)
 
 
 def socket_path(
@@ -74,7 +75,7 @@ def _customary(env: Mapping[str, str]) -> Path:
     if folder := env.get("XDG_RUNTIME_DIR"):
         return Path(folder, "buddyd", SOCKET_NAME)
     if os.geteuid() == 0:
-        return Path("/run/buddyd", SOCKET_NAME)
+        return HOST_SOCKET
     private = Path(env.get("TMPDIR") or "/tmp", _private_name())  # noqa: S108 -- checked next
     _refuse_unsafe(private)
     return private / SOCKET_NAME

@@ -3,12 +3,17 @@
 Started by anything else, the daemon finds nothing in its environment and all of this does nothing.
 """
 
+import asyncio
 import os
+import re
 import socket
 import time
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
 
 from buddyd.errors import ConfigurationError
+
+PATIENCE_SECONDS = 30.0
+"""What a start or a stop that takes long asks systemd for, again and again."""
 
 _FIRST_SOCKET = 3
 _LISTEN_VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PIDFDID")
@@ -23,13 +28,25 @@ class Notifier:
 
     def __init__(self, env: Mapping[str, str] = os.environ) -> None:
         self._address = _abstract(env.get("NOTIFY_SOCKET", ""))
+        self._is_ready = False
+        self._asking: asyncio.TimerHandle | None = None
         self._socket: socket.socket | None = None
         if self._address:
             kind = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
             self._socket = socket.socket(socket.AF_UNIX, kind)
 
+    def starting(self, most_seconds: float) -> bool:
+        """The daemon has begun to start, which may take up to `most_seconds`.
+
+        The time is asked for bit by bit until the daemon is ready, as long as the event loop gets
+        on; so systemd ends a start that hangs. There has to be a running event loop.
+        """
+        return self._ask_for_time(most_seconds)
+
     def ready(self) -> bool:
         """The daemon serves: after its start, and again after a reload."""
+        self._is_ready = True
+        self._ask_no_more()
         return self._send("READY=1")
 
     def status(self, text: str) -> bool:
@@ -41,12 +58,20 @@ class Notifier:
         return self._send("WATCHDOG=1")
 
     def reloading(self) -> bool:
-        """The configuration is being read again; `ready` ends this."""
+        """The configuration is being read again; where this was told, `ready` ends it.
+
+        Before the daemon is ready, and once it stops, there is nothing to tell.
+        """
+        if not self._is_ready:
+            return False
         return self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
-    def stopping(self) -> bool:
-        """The daemon has begun to stop."""
-        return self._send("STOPPING=1")
+    def stopping(self, most_seconds: float) -> bool:
+        """The daemon has begun to stop; the time for it is asked for as for a start."""
+        self._is_ready = False
+        told = self._send("STOPPING=1")
+        self._ask_for_time(most_seconds)
+        return told
 
     def extend_timeout(self, seconds: float) -> bool:
         """Starting or stopping takes up to `seconds` more, from now on."""
@@ -54,9 +79,30 @@ class Notifier:
 
     def close(self) -> None:
         """Let go of the socket; nothing is sent after this."""
+        self._ask_no_more()
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+
+    def _ask_for_time(self, most_seconds: float) -> bool:
+        self._ask_no_more()
+        loop = asyncio.get_running_loop()
+        until = loop.time() + most_seconds
+
+        def ask() -> bool:
+            self._ask_no_more()
+            if loop.time() >= until or self._socket is None:
+                return False
+            # A manager whose queue is full is asked again all the same.
+            self._asking = loop.call_later(PATIENCE_SECONDS / 3, ask)
+            return self.extend_timeout(PATIENCE_SECONDS)
+
+        return ask()
+
+    def _ask_no_more(self) -> None:
+        if self._asking is not None:
+            self._asking.cancel()
+            self._asking = None
 
     def _send(self, message: str) -> bool:
         if self._socket is None:
@@ -111,6 +157,18 @@ def _adopt(fd: int) -> socket.socket:
             "the socket unit must have ListenStream= with a path, and Accept=no."
         )
     return listener
+
+
+def program_line(command: Sequence[str]) -> str:
+    """`ExecStart=` for a command, whatever its words hold."""
+    return "ExecStart=" + " ".join(_quoted(word) for word in command)
+
+
+def _quoted(word: str) -> str:
+    word = word.replace("%", "%%").replace("$", "$$")
+    if re.fullmatch(r"[^\s\"'\\;]+", word):
+        return word
+    return '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _listens(listener: socket.socket) -> bool:

@@ -938,7 +938,10 @@ def _completion(
 
 
 def _bottlenecks(tools: dict[str, list[ExecutionRecorded]]) -> list[str]:
-    """Up to three tools by their share of the busy time; one that always fails counts twice."""
+    """Up to three tools by their share of the busy time; one that always fails counts twice.
+
+    Equal ones go by name.
+    """
     total = sum(e.duration for own in tools.values() for e in own)
     if not total:
         return []

@@ -25,8 +25,10 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "buddyd.errors": frozenset(),
     "buddyd.paths": frozenset({"buddyd.errors"}),
     "buddyd.config": frozenset({"buddyd.errors", "buddyd.paths"}),
-    "buddyd.log": frozenset({"buddyd.errors", "buddyd.config"}),
+    "buddyd.events": frozenset(),
+    "buddyd.log": frozenset({"buddyd.errors", "buddyd.config", "buddyd.events"}),
     "buddyd.systemd": frozenset({"buddyd.errors"}),
+    "buddyd.install": frozenset({"buddyd.install", "buddyd.errors", "buddyd.systemd"}),
     "buddyd.clock": frozenset(),
     # Pure: the arithmetic, and the wire.
     "buddyd.domain": frozenset({"buddyd.domain"}),
@@ -87,6 +89,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     # These put it all together.
     "buddyd.health": EVERYTHING,
     "buddyd.dispatch": EVERYTHING,
+    "buddyd.feed": EVERYTHING,
     "buddyd.daemon": EVERYTHING,
     "buddyd.__main__": frozenset({"buddyd.daemon"}),
     "buddyd": frozenset(),
@@ -122,8 +125,9 @@ MAY_USE: dict[str, frozenset[str]] = {
     "buddyd.protocol": PURE - {"os", "time", "datetime"},
     "buddyd.errors": PURE - {"os", "time", "datetime"},
     "buddyd.runtime": PURE - {"os"} | {"anyio", "structlog"},
-    # sqlite3 for the type of a connection: see SQL.
-    "buddyd.actors": PURE - {"os", "time", "datetime"} | {"anyio", "structlog", "sqlite3"},
+    "buddyd.runtime.timer": PURE - {"os"} | {"asyncio"},
+    # sqlite3 for the type of a connection: see SQL. `time` for pauses: the time of day is given.
+    "buddyd.actors": PURE - {"os", "datetime"} | {"anyio", "structlog", "sqlite3"},
 }
 
 # Who knows these at all.
@@ -182,10 +186,10 @@ MAY_OPEN = frozenset(
         ("buddyd.storage.recovery", "_readable"),
         ("buddyd.storage.recovery", "_new_first_page"),
         ("buddyd.storage.recovery", "_save"),
-        ("buddyd.storage.recovery", "_sync"),
-        # The copy, before SQLite has it; and its folder.
+        # The copy, before SQLite has it.
         ("buddyd.storage.backup", "_write"),
-        ("buddyd.storage.backup", "_sync_folder"),
+        # Folders; and what was saved, before it gets the database's name.
+        ("buddyd.storage.folders", "sync"),
     }
 )
 

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 from buddyd import log
 from buddyd.errors import ConfigurationError
+from buddyd.events import MESSAGE_IDS, MOST_EVENTS, MOST_LINES, PERIOD_SECONDS, RateLimit
 
 ESCAPE = "\x1b[2J\x1b]0;owned\x07"
 FORGED = "harmless\n2026-01-01 00:00:00 info     forged"
@@ -330,6 +331,45 @@ def test_warnings_log_the_same_way(output: Reader) -> None:
     assert "DeprecationWarning: old" in event["event"]
 
 
+# An event that comes again and again
+
+
+def test_an_event_that_repeats_itself_does_not_drown_the_others(output: Reader) -> None:
+    log.configure(output_format="json", fd=output.fd)
+    logger = structlog.get_logger()
+    for number in range(1_000):
+        logger.warning("flood", agent=f"agent-{number}")
+    logger.warning("another")
+    said = [event["event"] for event in output.events()]
+    assert said == ["flood"] * MOST_LINES + ["another"]
+
+
+def test_what_was_held_back_is_told(output: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(log, "RateLimit", lambda: RateLimit(lambda: now))
+    log.configure(output_format="json", fd=output.fd)
+    for _ in range(MOST_LINES + 5):
+        structlog.get_logger().warning("flood")
+    output.bytes()
+    now = PERIOD_SECONDS
+    for _ in range(2):
+        structlog.get_logger().warning("flood")
+    assert [event.get("held_back") for event in output.events()] == [5, None]
+
+
+def test_what_a_library_says_is_held_back_whatever_its_text(output: Reader) -> None:
+    log.configure(output_format="json", fd=output.fd)
+    for number in range(1_000):
+        logging.getLogger("asyncio").warning("from client %d", number)
+    assert len(output.events()) == MOST_LINES
+
+
+def test_counting_takes_bounded_memory() -> None:
+    limit = RateLimit()
+    assert all(limit.passes({"event": str(number)}) for number in range(5 * MOST_EVENTS))
+    assert len(limit._counts) <= MOST_EVENTS
+
+
 # Readers that are behind
 
 
@@ -348,10 +388,10 @@ def drained(fd: int) -> bytes:
 @pytest.mark.parametrize("size", [10, 3_000, 10_000])
 def test_a_pipe_that_nobody_reads_does_not_stop_the_daemon(size: int) -> None:
     reader, writer = os.pipe()
-    log.configure(output_format="json", fd=writer)
+    log.configure("debug", "json", fd=writer)
     logger = structlog.get_logger()
     for number in range(3_000):
-        logger.info("x", number=number, fill="a" * size)
+        logger.debug("x", number=number, fill="a" * size)
     first = drained(reader)
     logger.info("after")
     lines = (first + drained(reader)).splitlines()
@@ -448,6 +488,31 @@ def test_an_entry_has_real_fields(journald: Callable[[], dict[str, bytes]]) -> N
     }
 
 
+@pytest.mark.parametrize(("event", "message_id"), MESSAGE_IDS.items())
+def test_an_event_that_matters_has_its_id(
+    journald: Callable[[], dict[str, bytes]], event: str, message_id: str
+) -> None:
+    structlog.get_logger().info(event, agent_id="a")
+    assert journald()["MESSAGE_ID"] == message_id.encode()
+
+
+def test_nothing_else_gets_an_id(journald: Callable[[], dict[str, bytes]]) -> None:
+    structlog.get_logger().info("x", message_id="started", MESSAGE_ID=MESSAGE_IDS["started"])
+    entry = journald()
+    assert "MESSAGE_ID" not in entry
+    # A library passes on what a client said.
+    logging.getLogger("asyncio").warning("started")
+    assert "MESSAGE_ID" not in journald()
+
+
+def test_what_is_logged_for_an_actor_bears_its_name(
+    journald: Callable[[], dict[str, bytes]],
+) -> None:
+    with structlog.contextvars.bound_contextvars(actor="risk"):
+        structlog.get_logger().info("x")
+    assert journald()["BUDDYD_ACTOR"] == b"risk"
+
+
 @pytest.mark.parametrize(
     ("method", "priority"),
     [("debug", b"7"), ("info", b"6"), ("warning", b"4"), ("error", b"3"), ("critical", b"2")],
@@ -485,9 +550,10 @@ def test_a_traceback_is_in_the_message_and_a_field(
 def test_no_value_can_add_a_field(
     journald: Callable[[], dict[str, bytes]], key: str, value: str
 ) -> None:
-    structlog.get_logger().info("x", **{f"k{key}": value + "\nPRIORITY=0\n"})
+    log.set_level("debug")
+    structlog.get_logger().debug("x", **{f"k{key}": value + "\nPRIORITY=0\n"})
     entry = journald()
-    assert entry.pop("PRIORITY") == b"6"
+    assert entry.pop("PRIORITY") == b"7"
     assert entry["MESSAGE"].decode().isprintable()
     [name] = [name for name in entry if name.startswith("BUDDYD_K")]
     assert re.fullmatch(r"[A-Z0-9_]{1,64}", name)
@@ -504,8 +570,9 @@ def test_a_journal_that_is_stuck_does_not_stop_the_daemon(
     journal: Journal, journald: Callable[[], dict[str, bytes]]
 ) -> None:
     logger = structlog.get_logger()
+    log.set_level("debug")
     for _ in range(3_000):
-        logger.info("x")
+        logger.debug("x")
     got = 0
     journal.socket.setblocking(False)
     while True:

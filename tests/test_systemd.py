@@ -8,8 +8,10 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import anyio
 import pytest
 
+from buddyd import systemd
 from buddyd.systemd import Notifier, listen_sockets, watchdog_interval
 
 Manager = tuple[socket.socket, dict[str, str]]
@@ -40,7 +42,6 @@ def test_every_state_reaches_systemd(manager: Manager) -> None:
     for tell, message in [
         (notifier.ready, b"READY=1"),
         (notifier.watchdog, b"WATCHDOG=1"),
-        (notifier.stopping, b"STOPPING=1"),
         (lambda: notifier.status("5 agents"), b"STATUS=5 agents"),
         (lambda: notifier.extend_timeout(2.5), b"EXTEND_TIMEOUT_USEC=2500000"),
     ]:
@@ -52,12 +53,75 @@ def test_every_state_reaches_systemd(manager: Manager) -> None:
 def test_a_reload_tells_since_when(manager: Manager) -> None:
     receiver, env = manager
     notifier = Notifier(env)
+    notifier.ready()
+    assert receiver.recv(1000) == b"READY=1"
     before = time.monotonic_ns() // 1000
     assert notifier.reloading()
     state, since = receiver.recv(1000).decode().split("\n")
     assert state == "RELOADING=1"
     assert before <= int(since.removeprefix("MONOTONIC_USEC=")) <= time.monotonic_ns() // 1000
     notifier.close()
+
+
+@pytest.mark.anyio
+async def test_a_long_start_asks_for_its_time_until_it_is_ready(
+    manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(systemd, "PATIENCE_SECONDS", 0.003)
+    receiver, env = manager
+    receiver.setblocking(False)
+    notifier = Notifier(env)
+    notifier.starting(60)
+    asked = 0
+    while asked < 5:
+        await anyio.sleep(0.001)
+        asked += heard(receiver).count(b"EXTEND_TIMEOUT_USEC=3000")
+    notifier.ready()
+    heard(receiver)
+    await anyio.sleep(0.01)
+    assert heard(receiver) == []
+    notifier.close()
+
+
+@pytest.mark.anyio
+async def test_a_stop_asks_for_time_but_not_for_ever(
+    manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(systemd, "PATIENCE_SECONDS", 0.003)
+    receiver, env = manager
+    receiver.setblocking(False)
+    notifier = Notifier(env)
+    notifier.stopping(0.02)
+    await anyio.sleep(0.05)
+    first, *others = heard(receiver)
+    assert first == b"STOPPING=1"
+    assert set(others) == {b"EXTEND_TIMEOUT_USEC=3000"}
+    await anyio.sleep(0.01)
+    assert heard(receiver) == []
+    notifier.close()
+
+
+@pytest.mark.anyio
+async def test_what_has_not_started_or_stops_does_not_tell_of_a_reload(manager: Manager) -> None:
+    receiver, env = manager
+    receiver.setblocking(False)
+    notifier = Notifier(env)
+    assert not notifier.reloading()
+    notifier.ready()
+    notifier.stopping(0)
+    assert not notifier.reloading()
+    assert heard(receiver) == [b"READY=1", b"STOPPING=1"]
+    notifier.close()
+
+
+def heard(receiver: socket.socket) -> list[bytes]:
+    """All that was sent so far."""
+    messages = []
+    try:
+        while True:
+            messages.append(receiver.recv(1000))
+    except BlockingIOError:
+        return messages
 
 
 def test_a_status_is_one_line_and_nothing_else(manager: Manager) -> None:

@@ -1,9 +1,9 @@
 """The aggregator: the pipeline, Tier 2, and letting go of what is past its time."""
 
 import sqlite3
+import time
 from collections.abc import Callable
 
-import anyio
 import structlog
 from msgspec import UNSET, Struct
 
@@ -134,7 +134,7 @@ class AggregatorActor(ProjectionActor[Pipeline]):
 
     async def _clean_up(self) -> float:
         """Take a step of the round, or begin one; returns when to come again, in seconds."""
-        now = anyio.current_time()
+        now = time.monotonic()
         if self._round is None:
             if now < self._cleanup_at:
                 return self._cleanup_at - now
@@ -170,7 +170,7 @@ class AggregatorActor(ProjectionActor[Pipeline]):
     def _end_round(self, round_: Round, outcome: object) -> None:
         for envelope in round_.waiting:
             envelope.answer(outcome)
-        now = anyio.current_time()
+        now = time.monotonic()
         self._cleanup_at = now + CLEANUP_SECONDS
         if round_.walks_ids:
             self._ids_at = now + IDS_SECONDS

@@ -1,8 +1,7 @@
 """Capacity: the forecasts of every agent."""
 
 import math
-
-import anyio
+import time
 
 from buddyd.actors.messages import ProjectionMessage
 from buddyd.actors.projecting import ProjectionActor
@@ -32,9 +31,9 @@ class CapacityActor(ProjectionActor[Capacity]):
     async def turn(self, envelopes: list[Envelope[ProjectionMessage]]) -> float | None:
         """Fold and answer; use what time is left to work forecasts out ahead."""
         wait = await super().turn(envelopes)
-        if envelopes and anyio.current_time() < self._prepare_at:
+        if envelopes and time.monotonic() < self._prepare_at:
             return wait
-        self._prepare_at = anyio.current_time() + PREPARE_SECONDS
+        self._prepare_at = time.monotonic() + PREPARE_SECONDS
         if self.projection.prepare(self._clock(), PREPARED_AT_ONCE):
             return 0.0 if not envelopes else 0.01
         return wait

@@ -1,13 +1,14 @@
 """The collector: commits what was submitted, in groups, and tells the others."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 from msgspec import Struct
 
 from buddyd.actors.messages import CollectorMessage, Committed, ProjectionMessage
-from buddyd.actors.projecting import Clock
+from buddyd.actors.projecting import SEGMENT_ENTRIES, Clock
 from buddyd.domain.answers import Done, Receipt
+from buddyd.domain.segment import segments
 from buddyd.errors import StorageRefused
 from buddyd.protocol.messages import RecordExecutions
 from buddyd.runtime.actor import Actor
@@ -31,13 +32,19 @@ class Collector(Actor[CollectorMessage]):
     """Everything that waits goes into one transaction, and is answered once it is committed."""
 
     def __init__(
-        self, journal: Journal, subscribers: Sequence[Mailbox[ProjectionMessage]], clock: Clock
+        self,
+        journal: Journal,
+        subscribers: Sequence[Mailbox[ProjectionMessage]],
+        clock: Clock,
+        announce: Callable[[Appended], None] = lambda _: None,
     ) -> None:
+        """`announce` is told what was committed; it neither waits nor raises."""
         self.name = "collector"
         self.counts = Counts()
         self._journal = journal
         self._subscribers = subscribers
         self._clock = clock
+        self._announce = announce
         self._released_at = 0.0
 
     async def start(self) -> None:
@@ -65,19 +72,21 @@ class Collector(Actor[CollectorMessage]):
             for envelope in envelopes:
                 envelope.answer(error)
             return
-        self._publish(appended)
+        # The answers first, so that they leave before anything is folded; and nothing between
+        # them and the news, so that a query that follows an answer finds the news in the mailbox.
         for envelope, receipt in zip(envelopes, appended.receipts, strict=True):
             self._count(receipt)
             records = isinstance(envelope.message.request, RecordExecutions)
             envelope.answer(receipt if records else Done())
+        self._publish(appended)
 
     def _publish(self, appended: Appended) -> None:
-        # Before the answers, so that a query that follows one finds the news in the mailbox.
         # Nothing waits here: what finds no room is read from the journal later.
         if appended.entries:
-            committed = Committed(appended.entries)
+            committed = Committed(list(segments(appended.entries, SEGMENT_ENTRIES)))
             for mailbox in self._subscribers:
                 mailbox.offer(Envelope(committed))
+            self._announce(appended)
 
     def _count(self, receipt: Receipt) -> None:
         self.counts.accepted += receipt.accepted

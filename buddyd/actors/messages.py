@@ -4,19 +4,19 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from buddyd.domain.journal import JournalEntry
+from buddyd.domain.segment import Segment
 from buddyd.domain.settings import DomainSettings
 from buddyd.protocol.messages import Request
 from buddyd.storage.journal import Submitted
 
 
 class Committed(Struct, frozen=True):
-    """Entries that were committed, in order; sent to every projection.
+    """What was committed, in order; sent to every projection.
 
     It may be lost, or come twice: the numbers of the entries tell.
     """
 
-    entries: Sequence[JournalEntry]
+    segments: Sequence[Segment]
 
 
 class Asked(Struct, frozen=True):

@@ -2,8 +2,9 @@
 
 import math
 import sqlite3
+import time
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, TypeVar
 
 import anyio
@@ -21,8 +22,8 @@ from buddyd.actors.messages import (
     Reconfigured,
 )
 from buddyd.domain.answers import Answer
-from buddyd.domain.journal import JournalEntry
 from buddyd.domain.projection import Change, Projection
+from buddyd.domain.segment import Segment, segments
 from buddyd.domain.settings import DomainSettings
 from buddyd.domain.windows import HOUR
 from buddyd.errors import BuddydError, FatalError, StorageRefused
@@ -43,8 +44,8 @@ CHECKPOINT_ENTRIES = 20_000
 REFUSED_SECONDS = 5.0
 CATCH_UP_SECONDS = 0.5
 READ_ENTRIES = 2_000
-FOLDS_AT_ONCE = 250
-"""Entries that are folded before others get a turn."""
+SEGMENT_ENTRIES = 1000
+"""Entries that are folded at once, before others get a turn."""
 
 
 class Environment(Struct, frozen=True):
@@ -90,14 +91,18 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
             self.seq = self._saved_seq = checkpoint.seq
         except msgspec.MsgspecError as error:
             await self._discard(error)
+        if self.seq == 0:
+            # Nothing was put away: what the journal tells is old, whoever was told of it.
+            await self._catch_up()
+        self.take_as_known()
         await self._catch_up()
 
     async def turn(self, envelopes: list[Envelope[ProjectionMessage]]) -> float | None:
         """Fold and answer, in the order of arrival; put away what is due."""
         for envelope in envelopes:
             match envelope.message:
-                case Committed(entries=entries):
-                    await self._take(entries)
+                case Committed(segments=committed):
+                    await self._take(committed)
                 case Asked() as asked:
                     envelope.answer(await self._reply(asked))
                 case PutAway(seq=seq):
@@ -138,6 +143,7 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
         self.collected()
         self._saved_seq = self.seq
         self._dirty_since = math.inf
+        self.report()
         return deleted
 
     def collect(self) -> None:
@@ -149,6 +155,16 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
 
     def collected(self) -> None:
         """What was gathered is committed."""
+
+    def take_as_known(self) -> None:
+        """What the projection holds now is no news, but all that it will find is."""
+
+    def report(self) -> None:
+        """Log what is news.
+
+        A checkpoint was just committed. One that is taken up later holds all that was reported,
+        and of what was not, nothing: so whatever is found is reported once, restart or not.
+        """
 
     def _begin(self) -> None:
         self.projection = self._new_projection(self._settings)
@@ -163,13 +179,12 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
         await self._store.discard(self.name)
         self._begin()
 
-    async def _take(self, entries: Sequence[JournalEntry]) -> None:
-        if entries[0].seq > self.seq + 1:
+    async def _take(self, committed: Sequence[Segment]) -> None:
+        if committed[0].first_seq > self.seq + 1:
             await self._catch_up_if_possible()
-        if entries[0].seq > self.seq + 1:
+        if committed[0].first_seq > self.seq + 1:
             return
-        news = entries if entries[0].seq > self.seq else [e for e in entries if e.seq > self.seq]
-        await self._fold(news)
+        await self._fold(committed)
 
     async def _catch_up(self) -> None:
         """Fold what the journal has and the mailbox did not bring."""
@@ -179,7 +194,7 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
                 # The rest was folded, put away and deleted before a checkpoint of another
                 # actor that is ahead of this one, or there was nothing but its number.
                 self.seq = last_seq
-            await self._fold(entries)
+            await self._fold(segments(entries, SEGMENT_ENTRIES))
             if self.seq - self._saved_seq >= CHECKPOINT_ENTRIES:
                 await self._try_checkpoint()
 
@@ -190,16 +205,17 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
         except StorageRefused as error:
             log.warning("the journal cannot be read", actor=self.name, reason=error.reason)
 
-    async def _fold(self, entries: Sequence[JournalEntry]) -> None:
-        for begin in range(0, len(entries), FOLDS_AT_ONCE):
-            for entry in entries[begin : begin + FOLDS_AT_ONCE]:
-                self.projection.fold(entry)
-                self.seq = entry.seq
+    async def _fold(self, committed: Iterable[Segment]) -> None:
+        for segment in committed:
+            news = segment.after(self.seq)
+            if news is None:
+                continue
+            self.projection.fold(news)
+            self.seq = news.last_seq
+            self._dirty_since = min(self._dirty_since, time.monotonic())
             self.progressed()
-            if begin:
+            if len(news.entries) == SEGMENT_ENTRIES:
                 await anyio.lowlevel.checkpoint()
-        if entries:
-            self._dirty_since = min(self._dirty_since, anyio.current_time())
 
     async def _reply(self, asked: Asked) -> object:
         """The answer, or the error that stands for it. A fault in an answer changes no state."""
@@ -243,17 +259,17 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
             await self._try_checkpoint()
 
     async def _try_checkpoint(self) -> None:
-        if anyio.current_time() < self._not_before:
+        if time.monotonic() < self._not_before:
             return
         try:
             await self.checkpoint()
         except StorageRefused as error:
-            self._not_before = anyio.current_time() + REFUSED_SECONDS
+            self._not_before = time.monotonic() + REFUSED_SECONDS
             log.warning("checkpoint refused", actor=self.name, reason=error.reason)
 
     def _seconds_to_checkpoint(self) -> float:
         due = max(self._dirty_since + CHECKPOINT_SECONDS, self._not_before)
-        return due - anyio.current_time()
+        return due - time.monotonic()
 
     def _seconds_to_wait(self) -> float:
         # At the turn of the hour the windows of 30 days move, whether or not anything comes.

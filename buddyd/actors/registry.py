@@ -2,11 +2,15 @@
 
 import sqlite3
 
+import structlog
+
 from buddyd.actors.projecting import ProjectionActor
 from buddyd.domain.answers import Answer, ToolProfile
 from buddyd.domain.registry import Registry
 from buddyd.protocol.messages import GetAgentsStatus, GetSystemLearning, Request
 from buddyd.storage import tier3
+
+log = structlog.get_logger()
 
 
 class RegistryActor(ProjectionActor[Registry]):
@@ -15,6 +19,8 @@ class RegistryActor(ProjectionActor[Registry]):
     def _begin(self) -> None:
         super()._begin()
         self._profiles: dict[str, ToolProfile | None] = {}
+        # The tools that were LOW when it was last told; None before it is known.
+        self._low: frozenset[str] | None = None
 
     async def answer(self, request: Request, now: float) -> Answer:
         """Answer a request."""
@@ -39,3 +45,22 @@ class RegistryActor(ProjectionActor[Registry]):
     def collected(self) -> None:
         """They are committed."""
         self._profiles.clear()
+
+    def take_as_known(self) -> None:
+        """The tools that are LOW are known to be."""
+        self._low = frozenset(self.projection.tools.low())
+
+    def report(self) -> None:
+        """Log the tools that have become LOW."""
+        if self._low is None:
+            return
+        low = self.projection.tools.low()
+        for name in sorted(low.keys() - self._low):
+            tally = low[name]
+            log.warning(
+                "tool became LOW",
+                tool_name=name,
+                executions=tally.executions,
+                failed=tally.executions - tally.successes,
+            )
+        self._low = frozenset(low)

@@ -10,8 +10,9 @@ import click
 
 from buddyd import __version__
 from buddyd.cli.app import complain, global_options
-from buddyd.client.errors import Unreachable
+from buddyd.client.errors import NotRunning, TimedOut, Unreachable
 from buddyd.errors import BuddydError, ConfigurationError
+from buddyd.paths import HOST_SOCKET
 
 EXIT_REFUSED = 1
 EXIT_NO_DAEMON = 69  # EX_UNAVAILABLE of sysexits.h
@@ -30,8 +31,9 @@ _VERBS = {
         "status",
         "ping",
     ],
+    "Live": ["top", "tail"],
     "Recording": ["exec", "record", "hook", "import", "export"],
-    "Administration": ["aggregate", "cleanup", "backup", "check"],
+    "Administration": ["aggregate", "cleanup", "backup", "check", "doctor"],
 }
 """Every verb. Its command is `command` in the module of its name, loaded when it is used."""
 
@@ -100,7 +102,7 @@ def run(arguments: Sequence[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         return EXIT_INTERRUPTED
     except (Unreachable, ConfigurationError) as error:
-        complain(str(error))
+        complain(" ".join([str(error), *_advice(error)]))
         return EXIT_NO_DAEMON
     except (BuddydError, OSError) as error:
         complain(str(error))
@@ -115,6 +117,22 @@ def main() -> None:
             # A terminal that lacks a character shows its escape instead of ending the program.
             stream.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:]))
+
+
+def _advice(error: BuddydError) -> list[str]:
+    """What to do about a daemon that systemd does not start any more, or that does not answer."""
+    if isinstance(error, TimedOut):
+        return ["`buddyctl doctor` looks for the cause."]
+    if not isinstance(error, NotRunning):
+        return []
+    # Only who finds no daemon pays for asking systemd.
+    from buddyd.cli import facts, unit_checks  # noqa: PLC0415
+
+    is_user = facts.is_of_user(error.socket)
+    if not is_user and error.socket != HOST_SOCKET:
+        return []
+    advice = unit_checks.given_up_advice(facts.ask_systemd(is_user=is_user))
+    return [] if advice is None else [advice]
 
 
 def _forget_output() -> None:

@@ -28,20 +28,26 @@ if TYPE_CHECKING:
     from buddyd.client.aio import AsyncClient
     from buddyd.client.calls import Call
     from buddyd.client.errors import ConnectionLost, DaemonError, NotRunning, TimedOut, Unreachable
+    from buddyd.client.events import Events
     from buddyd.client.recorder import Recorder
     from buddyd.client.runs import Run
     from buddyd.client.sync import Client
     from buddyd.domain.execution import Execution
     from buddyd.errors import BuddydError, Unavailable
+    from buddyd.protocol.notifications import Changed, ExecutionCommitted, Missed
 
 __all__ = [
     "AsyncClient",
     "BuddydError",
     "Call",
+    "Changed",
     "Client",
     "ConnectionLost",
     "DaemonError",
+    "Events",
     "Execution",
+    "ExecutionCommitted",
+    "Missed",
     "NotRunning",
     "Recorder",
     "Run",
@@ -54,10 +60,14 @@ _HOME = {
     "AsyncClient": "buddyd.client.aio",
     "BuddydError": "buddyd.errors",
     "Call": "buddyd.client.calls",
+    "Changed": "buddyd.protocol.notifications",
     "Client": "buddyd.client.sync",
     "ConnectionLost": "buddyd.client.errors",
     "DaemonError": "buddyd.client.errors",
+    "Events": "buddyd.client.events",
     "Execution": "buddyd.domain.execution",
+    "ExecutionCommitted": "buddyd.protocol.notifications",
+    "Missed": "buddyd.protocol.notifications",
     "NotRunning": "buddyd.client.errors",
     "Recorder": "buddyd.client.recorder",
     "Run": "buddyd.client.runs",

@@ -9,11 +9,13 @@ from typing import Any, Self, TypeVar
 import anyio
 from anyio.abc import ByteStream, TaskGroup
 
-from buddyd.client import core
+from buddyd.client import calls, core
+from buddyd.client.async_events import AsyncEvents
 from buddyd.client.calls import Call
 from buddyd.client.errors import ConnectionLost, NotRunning, TimedOut, unreachable
+from buddyd.client.listener import Listener
 from buddyd.client.methods import DEFAULT_TIMEOUT, AwaitableMethods
-from buddyd.domain.answers import Answer
+from buddyd.domain.answers import Answer, EventName
 from buddyd.errors import Unavailable
 from buddyd.paths import find_socket
 from buddyd.protocol.framing import IncomingResponse
@@ -51,6 +53,32 @@ class AsyncClient(AwaitableMethods):
     ) -> dict[str, Any]:
         """The answer to `call` as it came, with members that this version does not know."""
         return core.plain(self.socket, call, await self._response(call, within))
+
+    async def subscribe(
+        self,
+        *events: EventName,
+        agent_id: str | None = None,
+        tool_name: str | None = None,
+        task_id: str | None = None,
+        success: bool | None = None,
+    ) -> AsyncEvents:
+        """Be told of `events`; like that of `Client`, for `async for`.
+
+        It is closed by its `aclose`, which leaving `async with` does.
+        """
+        call = calls.subscribe(
+            *events, agent_id=agent_id, tool_name=tool_name, task_id=task_id, success=success
+        )
+        with anyio.move_on_after(self.timeout):
+            heard = AsyncEvents(await _connect(self.socket), Listener(self.socket, call))
+            try:
+                await heard.begin()
+            except BaseException:
+                with anyio.CancelScope(shield=True):
+                    await heard.aclose()
+                raise
+            return heard
+        raise TimedOut(self.socket, self.timeout)
 
     async def __aenter__(self) -> Self:
         self._process = os.getpid()

@@ -167,6 +167,33 @@ def get_daemon_status() -> Call[answers.DaemonStatus]:
     return Call(messages.GetDaemonStatus())
 
 
+# Notifications; see the clients' `subscribe`, which takes a connection of its own for them
+
+
+def subscribe(
+    *events: answers.EventName,
+    agent_id: str | None = None,
+    tool_name: str | None = None,
+    task_id: str | None = None,
+    success: bool | None = None,
+) -> Call[answers.Subscribed]:
+    """Be told of `events`: each committed `execution` that fits, and what `changed`."""
+    return Call(
+        messages.Subscribe(
+            events=list(events),
+            agent_id=_given(agent_id),
+            tool_name=_given(tool_name),
+            task_id=_given(task_id),
+            success=_given(success),
+        )
+    )
+
+
+def unsubscribe(subscription: int) -> Call[answers.Done]:
+    """Be told no more of it."""
+    return Call(messages.Unsubscribe(subscription=subscription))
+
+
 # Administration
 
 

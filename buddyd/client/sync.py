@@ -18,12 +18,16 @@ from buddyd.errors import Unavailable
 from buddyd.paths import find_socket
 
 if TYPE_CHECKING:
-    from buddyd.client import core
+    from buddyd.client import calls, core, events, listener
     from buddyd.client.calls import Call
-    from buddyd.domain.answers import Answer
+    from buddyd.client.events import Events
+    from buddyd.domain.answers import Answer, EventName
     from buddyd.protocol.framing import IncomingResponse
 else:
+    calls = Deferred("buddyd.client.calls")
     core = Deferred("buddyd.client.core")
+    events = Deferred("buddyd.client.events")
+    listener = Deferred("buddyd.client.listener")
 
 R = TypeVar("R", bound="Answer")
 
@@ -58,6 +62,32 @@ class Client(BlockingMethods):
     def call_plain(self, call: "Call[Answer]", *, within: float | None = None) -> dict[str, Any]:
         """The answer to `call` as it came, with members that this version does not know."""
         return core.plain(self.socket, call, self._response(call, within))
+
+    def subscribe(
+        self,
+        *names: "EventName",
+        agent_id: str | None = None,
+        tool_name: str | None = None,
+        task_id: str | None = None,
+        success: bool | None = None,
+    ) -> "Events":
+        """Be told of events, over a connection of its own, until it is closed or lost.
+
+        `execution` is each execution that is committed from now on and fits, `changed` says which
+        answers are new; see `Events`. It is not connected to anew when the connection is lost.
+        """
+        call = calls.subscribe(
+            *names, agent_id=agent_id, tool_name=tool_name, task_id=task_id, success=success
+        )
+        limit = _Limit(self.socket, self.timeout)
+        connection = _connected(self.socket, limit)
+        connection.settimeout(limit.remaining())
+        try:
+            return events.Events(connection, listener.Listener(self.socket, call))
+        except TimeoutError:
+            raise TimedOut(self.socket, limit.seconds) from None
+        except OSError as error:
+            raise unreachable(self.socket, error) from None
 
     def close(self) -> None:
         """End the connection, under calls that are open too; a later call opens another."""

@@ -1,6 +1,6 @@
 """The agents: who was heard of when, what they run, and how they are."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from msgspec import Struct, field
 
@@ -14,11 +14,13 @@ from buddyd.domain.journal import (
     ratio,
 )
 from buddyd.domain.projection import Projection, Table
+from buddyd.domain.segment import Segment, failures_in_a_row, finished_at, recorded_at
 from buddyd.domain.settings import DomainSettings
 from buddyd.domain.windows import (
     GRACE_MINUTES,
     Window,
     day_floor,
+    hour_of,
     midnight_minute,
     minute_of,
     rfc3339,
@@ -28,7 +30,7 @@ from buddyd.domain.windows import (
 FAILURES_OF_AN_ERROR = 3
 MOST_OPEN_TASKS = 1000
 """An agent with more open tasks than this forgets the one that was opened first."""
-FORGET_AFTER_SECONDS = 30 * 86_400.0
+FORGET_AFTER_HOURS = 30 * 24
 # A clock that is put back past midnight, or a zone further west, makes yesterday today.
 YESTERDAY_MINUTES = 25 * 60
 
@@ -68,22 +70,17 @@ class Roster:
     def __init__(self, settings: DomainSettings) -> None:
         self._settings = settings
         self.table: Table[Agent] = Table(Agent)
-        self._recorded_at = 0.0
+        self._recorded_hour = 0
 
-    def fold(self, entry: JournalEntry) -> None:
-        """Take in the next entry of the journal."""
-        self._recorded_at = max(self._recorded_at, entry.recorded_at)
-        agent = self.table.touch(entry.agent)
-        if agent is None or _is_forgotten(agent, entry.recorded_at):
-            agent = self.table.put(entry.agent, Agent(last_heard=entry.recorded_at))
-        agent.last_heard = max(agent.last_heard, entry.recorded_at)
-        match entry:
-            case ExecutionRecorded():
-                _finish(agent, entry)
-            case ExecutionStarted():
-                self._open(agent, entry)
-            case AgentReported():
-                _report(agent, entry)
+    def fold(self, segment: Segment) -> None:
+        """Take in the entries of the journal that come next."""
+        self._recorded_hour = max(self._recorded_hour, segment.hour)
+        if segment.has_events:
+            for entry in segment.entries:
+                self._take(entry)
+        else:
+            for name, executions in segment.by_agent.items():
+                _finish(self._heard(name, executions[0]), executions)
 
     def forget(self) -> None:
         """Drop the agents of which nothing was heard for a month.
@@ -91,7 +88,7 @@ class Roster:
         By the time of the journal: an entry that is still to be folded may have come earlier.
         """
         for name, agent in list(self.table.rows.items()):
-            if _is_forgotten(agent, self._recorded_at):
+            if _is_forgotten(agent, self._recorded_hour):
                 self.table.drop(name)
 
     def present(self, now: float) -> Iterator[tuple[str, Agent]]:
@@ -120,6 +117,25 @@ class Roster:
             return "BUSY"
         return "ERROR" if agent.failures_in_a_row >= FAILURES_OF_AN_ERROR else "IDLE"
 
+    def _take(self, entry: JournalEntry) -> None:
+        agent = self._heard(entry.agent, entry)
+        match entry:
+            case ExecutionRecorded():
+                _finish(agent, (entry,))
+            case ExecutionStarted():
+                agent.last_heard = max(agent.last_heard, entry.recorded_at)
+                self._open(agent, entry)
+            case AgentReported():
+                agent.last_heard = max(agent.last_heard, entry.recorded_at)
+                _report(agent, entry)
+
+    def _heard(self, name: str, entry: JournalEntry) -> Agent:
+        """The agent, which begins anew where it was forgotten."""
+        agent = self.table.touch(name)
+        if agent is None or _is_forgotten(agent, hour_of(entry.recorded_at)):
+            agent = self.table.put(name, Agent(last_heard=entry.recorded_at))
+        return agent
+
     def _open(self, agent: Agent, entry: ExecutionStarted) -> None:
         running = self.running(agent, entry.recorded_at)
         running.pop(entry.task_id, None)
@@ -130,15 +146,19 @@ class Roster:
         agent.last_started = max(agent.last_started or entry.started_at, entry.started_at)
 
 
-def _is_forgotten(agent: Agent, at: float) -> bool:
-    return agent.last_heard < at - FORGET_AFTER_SECONDS
+def _is_forgotten(agent: Agent, hour: int) -> bool:
+    return hour_of(agent.last_heard) < hour - FORGET_AFTER_HOURS
 
 
-def _finish(agent: Agent, entry: ExecutionRecorded) -> None:
-    agent.open_tasks.pop(entry.task_id, None)
-    agent.failures_in_a_row = 0 if entry.success else agent.failures_in_a_row + 1
-    if agent.last_finished is None or entry.finished_at > agent.last_finished:
-        agent.last_finished = entry.finished_at
+def _finish(agent: Agent, executions: Sequence[ExecutionRecorded]) -> None:
+    agent.last_heard = max(agent.last_heard, *map(recorded_at, executions))
+    latest = max(map(finished_at, executions))
+    before = agent.last_finished
+    agent.last_finished = latest if before is None else max(before, latest)
+    agent.failures_in_a_row = failures_in_a_row(agent.failures_in_a_row, executions)
+    if agent.open_tasks:
+        for execution in executions:
+            agent.open_tasks.pop(execution.task_id, None)
 
 
 def _report(agent: Agent, entry: AgentReported) -> None:
@@ -162,13 +182,13 @@ class Agents(Projection):
         self._today = Window(YESTERDAY_MINUTES + GRACE_MINUTES)
         self.parts = {"roster": self._roster.table, "day": self._day, "today": self._today}
 
-    def fold(self, entry: JournalEntry) -> None:
-        """Take in the next entry."""
-        self._roster.fold(entry)
-        if isinstance(entry, ExecutionRecorded):
-            minute = minute_of(entry.finished_at)
-            self._day.add(minute, entry.agent, (1, entry.success, entry.duration))
-            self._today.add(minute, entry.agent, (1,))
+    def fold(self, segment: Segment) -> None:
+        """Take in the entries that come next."""
+        self._roster.fold(segment)
+        for agent in segment.agent_sums:
+            sums = (agent.executions, agent.successes, agent.duration)
+            self._day.add(agent.minute, agent.name, sums)
+            self._today.add(agent.minute, agent.name, (agent.executions,))
 
     def advance(self, now: float) -> None:
         """Let the windows end at `now`."""

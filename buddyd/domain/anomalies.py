@@ -46,35 +46,33 @@ class Baseline(Struct):
     def add(self, cost: float, factor: float, least_count: int) -> Finding | None:
         """Take in a cost above zero; says whether it stood out from those before it."""
         x = math.log(cost)
-        finding = self._judge(x, factor, least_count) if self.count else None
-        self._learn(x)
+        if not self.count:
+            self.mean = x
+        deviation = max(math.sqrt(self.variance), LEAST_DEVIATION)
+        z = (x - self.mean) / deviation
+        clipped = CLIP if z > CLIP else max(z, -CLIP)
+        rises = self.count >= SPREAD_KNOWN and self._rises(clipped)
+        finding = None
+        if self._is_spike(z, x - self.mean, factor, least_count):
+            finding = Finding("spike", math.exp(self.mean))
+        elif rises:
+            finding = Finding("rise", math.exp(self.mean))
+        self._learn(clipped * deviation)
         return finding
 
-    def _judge(self, x: float, factor: float, least_count: int) -> Finding | None:
-        z = (x - self.mean) / max(math.sqrt(self.variance), LEAST_DEVIATION)
-        usual = math.exp(self.mean)
-        known = self.count >= SPREAD_KNOWN
-        rises = known and self._rises(z)
-        above = x - self.mean > math.log(factor) + ROUNDING
-        if self.count >= least_count and above and (z > SPIKE_Z or not known):
-            return Finding("spike", usual)
-        return Finding("rise", usual) if rises else None
+    def _is_spike(self, z: float, above: float, factor: float, least_count: int) -> bool:
+        unusual = z > SPIKE_Z if self.count >= SPREAD_KNOWN else self.count >= least_count
+        return unusual and above > math.log(factor) + ROUNDING
 
-    def _rises(self, z: float) -> bool:
-        self.rise = max(0.0, self.rise + max(-CLIP, min(CLIP, z)) - RISE_SLACK)
-        if self.rise <= RISE_ALARM:
-            return False
-        self.rise = 0.0
-        return True
+    def _rises(self, clipped: float) -> bool:
+        rise = self.rise + clipped - RISE_SLACK
+        self.rise = rise if 0.0 < rise <= RISE_ALARM else 0.0
+        return rise > RISE_ALARM
 
-    def _learn(self, x: float) -> None:
-        if self.count == 0:
-            self.mean = x
-        gain = max(LEAST_GAIN, 1.0 / (self.count + 1))
-        # A price that never varied must still be able to become another one.
-        bound = CLIP * max(math.sqrt(self.variance), LEAST_DEVIATION)
-        step = max(-bound, min(bound, x - self.mean))
+    def _learn(self, step: float) -> None:
+        # The deviation is never 0: a price that never varied can still become another one.
         if self.count:
+            gain = max(LEAST_GAIN, 1.0 / (self.count + 1))
             self.mean += gain * step
             self.variance = (1.0 - gain) * (self.variance + gain * step * step)
         self.count += 1

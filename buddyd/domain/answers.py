@@ -16,6 +16,9 @@ Level = Literal["HIGH", "MEDIUM", "LOW"]
 Trend = Literal["improving", "stable", "degrading"]
 Pattern = Literal["streak", "high_failure_rate", "dominant_error", "degrading"]
 AnomalyKind = Literal["spike", "rise"]
+EventName = Literal["execution", "changed"]
+AnswerName = Literal["agents", "capacity", "pipeline", "costs", "learning", "risks"]
+"""The six, as `get_all` names them."""
 
 
 class Answer(Struct, frozen=True, kw_only=True):
@@ -345,6 +348,15 @@ class Executions(Answer, frozen=True):
     executions: list[StoredExecution]
     next: str | None
     """The cursor of the next page, for `before`; None at the end."""
+
+
+class Subscribed(Answer, frozen=True):
+    """What was subscribed to will be told."""
+
+    subscription: int
+    """Its number, on this connection."""
+    commits: int
+    """The number of the last commit before it: every later one is told."""
 
 
 class HourlySummary(Answer, frozen=True):

@@ -4,21 +4,26 @@ An agent's utilisation is its busy time in a window over the window's length. It
 the forecast of the next window leaves free of all that it can run at once.
 """
 
+from collections.abc import Iterable
+from fractions import Fraction
+
 from msgspec import Struct, field
 
 from buddyd.domain.agents import Agent, OpenTask, Roster
 from buddyd.domain.answers import Forecast, PredictiveCapacity
 from buddyd.domain.execution import LATEST_TIME
 from buddyd.domain.forecast import Backcast, Prediction, backcast
-from buddyd.domain.journal import MICROSECONDS, ExecutionRecorded, JournalEntry, microseconds
+from buddyd.domain.journal import MICROSECONDS, ExecutionRecorded, microseconds
 from buddyd.domain.load import BusySeries, Concurrency
-from buddyd.domain.names import admit, join, split
+from buddyd.domain.names import admit, join
 from buddyd.domain.projection import Projection, Table
+from buddyd.domain.segment import Segment
 from buddyd.domain.settings import DomainSettings
 from buddyd.domain.windows import (
     GRACE_HOURS,
     GRACE_MINUTES,
     Cell,
+    PairWindow,
     Window,
     hour_of,
     minute_of,
@@ -30,7 +35,7 @@ RECENT_MINUTES = 10
 """Little's law is applied to what finished in the last ten minutes."""
 RECENT = RECENT_MINUTES * 60 * MICROSECONDS
 BOTTLENECK_HOURS = 24
-BOTTLENECK_SCORE = 0.3
+BOTTLENECK_SCORE = Fraction(3, 10)
 MOST_BOTTLENECKS = 3
 MOST_TOOLS = 50
 """Tools of one agent that are told apart; further ones count as `~other`."""
@@ -42,6 +47,29 @@ class Load(Struct):
     concurrency: Concurrency = field(default_factory=Concurrency)
     tools: list[str] = field(default_factory=list)
     """Those that are told apart."""
+
+
+class _Work(Struct, frozen=True):
+    """How long an agent's work took in the last day, in seconds, and what held it up."""
+
+    mean: float | None
+    """None where nothing was done."""
+    mean_by_tool: dict[str, float]
+    bottlenecks: list[str]
+
+    def completion(
+        self, now: float, waiting: int, running: list[OpenTask], parallel: int
+    ) -> float | None:
+        """When what waits and runs should be done; None where nothing does, or can be told."""
+        mean = self.mean
+        if mean is None or not (waiting or running):
+            return None
+        left = [
+            max(0.0, self.mean_by_tool.get(task.tool, mean) - (now - task.started_at))
+            for task in running
+        ]
+        done = now + max([*left, (sum(left) + waiting * mean) / parallel])
+        return min(done, LATEST_TIME)
 
 
 class _Known(Struct, frozen=True):
@@ -64,8 +92,9 @@ class Capacity(Projection):
         # Executions, microseconds.
         self._recent = Window(GRACE_MINUTES)
         # Executions, failures, microseconds by agent and tool.
-        self._day = Window(GRACE_HOURS)
+        self._day = PairWindow(GRACE_HOURS)
         self._known: dict[str, _Known] = {}
+        self._work: dict[str, _Work] = {}
         self.parts = {
             "roster": self._roster.table,
             # A series of another width has another name: it starts anew.
@@ -75,28 +104,45 @@ class Capacity(Projection):
             "day": self._day,
         }
 
-    def fold(self, entry: JournalEntry) -> None:
-        """Take in the next entry."""
-        self._roster.fold(entry)
-        if not isinstance(entry, ExecutionRecorded):
-            return
-        end = microseconds(entry.finished_at)
-        start = end - entry.duration
-        self._series.add(entry.agent, start, end)
-        row = self._loads.touch(entry.agent) or self._loads.put(entry.agent, Load())
-        row.concurrency.add(start, end)
-        # Of an execution that took longer than the window, no more than that lies in it.
-        recent = min(entry.duration, RECENT)
-        self._recent.add(minute_of(entry.finished_at), entry.agent, (1, recent))
-        tool = admit(row.tools, entry.tool, MOST_TOOLS)
-        values = (1, not entry.success, entry.duration)
-        self._day.add(hour_of(entry.finished_at), join(entry.agent, tool), values)
+    def fold(self, segment: Segment) -> None:
+        """Take in the entries that come next."""
+        self._roster.fold(segment)
+        for agent in segment.agent_sums:
+            self._recent.add(agent.minute, agent.name, (agent.executions, agent.duration))
+        for name, executions in segment.by_agent.items():
+            row = self._loads.touch(name) or self._loads.put(name, Load())
+            ends = [(microseconds(e.finished_at), e.duration) for e in executions]
+            runs = [(end - duration, end) for end, duration in ends]
+            self._series.add(name, runs)
+            row.concurrency.add(runs)
+            self._count_by_tool(name, row, executions)
+            self._work.pop(name, None)
+
+    def _count_by_tool(self, name: str, row: Load, executions: Iterable[ExecutionRecorded]) -> None:
+        sums: dict[tuple[int, str], Cell] = {}
+        for execution in executions:
+            duration = execution.duration
+            if duration > RECENT:
+                # Of what took longer than the window, no more than that lies in it.
+                minute = minute_of(execution.finished_at)
+                self._recent.add(minute, name, (0, RECENT - duration))
+            key = (hour_of(execution.finished_at), execution.tool)
+            cell = sums.get(key)
+            if cell is None:
+                sums[key] = [1, 0 if execution.success else 1, duration]
+            else:
+                cell[0] += 1
+                cell[1] += not execution.success
+                cell[2] += duration
+        for (hour, tool), cell in sums.items():
+            self._day.add(hour, join(name, admit(row.tools, tool, MOST_TOOLS)), cell)
 
     def advance(self, now: float) -> None:
         """Let the windows end at `now`."""
         self._roster.forget()
         self._recent.move(minute_of(now) - RECENT_MINUTES + 1)
-        self._day.move(hour_of(now) - BOTTLENECK_HOURS + 1)
+        if self._day.move(hour_of(now) - BOTTLENECK_HOURS + 1):
+            self._work.clear()
         current = self._series.window_of(now)
         length = SERIES_SECONDS // self._series.width
         self._series.move(current - length, current)
@@ -108,13 +154,11 @@ class Capacity(Projection):
     def answer(self, now: float) -> PredictiveCapacity:
         """The forecasts at `now`."""
         self.advance(now)
-        tools = self._tools_by_agent()
         return PredictiveCapacity(
             timestamp=rfc3339(now),
             window_seconds=self._series.width,
             forecasts=[
-                self._forecast(name, agent, tools.get(name, {}), now)
-                for name, agent in self._roster.present(now)
+                self._forecast(name, agent, now) for name, agent in self._roster.present(now)
             ],
         )
 
@@ -133,7 +177,7 @@ class Capacity(Projection):
                 most -= 1
         return False
 
-    def _forecast(self, name: str, agent: Agent, tools: dict[str, Cell], now: float) -> Forecast:
+    def _forecast(self, name: str, agent: Agent, now: float) -> Forecast:
         parallel = self._parallel(name, agent)
         known = self._backcast(name, parallel, self._series.window_of(now))
         waiting, running = self._waiting(name, agent, parallel), self._running(name, agent, now)
@@ -144,7 +188,8 @@ class Capacity(Projection):
         free = _free(prediction, parallel)
         if self._roster.status(agent, now) == "OFFLINE":
             free = (0, 0, 0)
-        done = _completion(now, waiting, running, tools, parallel)
+        work = self._work.get(name) or self._learn(name)
+        done = work.completion(now, waiting, running, parallel)
         return Forecast(
             agent_id=name,
             estimated_available_capacity=free[1],
@@ -152,7 +197,7 @@ class Capacity(Projection):
             capacity_high=free[2],
             current_queue_depth=waiting,
             predicted_completion_time=None if done is None else rfc3339(done),
-            bottleneck_tools=_bottlenecks(tools),
+            bottleneck_tools=work.bottlenecks,
             forecast_error=_error_points(known, parallel),
         )
 
@@ -204,12 +249,9 @@ class Capacity(Projection):
         _, duration = self._recent.totals.get(name, (0, 0))
         return duration / RECENT
 
-    def _tools_by_agent(self) -> dict[str, dict[str, Cell]]:
-        found: dict[str, dict[str, Cell]] = {}
-        for key, cell in self._day.totals.items():
-            agent, tool = split(key)
-            found.setdefault(agent, {})[tool] = cell
-        return found
+    def _learn(self, name: str) -> _Work:
+        self._work[name] = work = _described(self._day.under(name))
+        return work
 
 
 def _free(prediction: Prediction, parallel: int) -> tuple[int, int, int]:
@@ -225,34 +267,31 @@ def _error_points(known: Backcast | None, parallel: int) -> float | None:
     return 100 * known.mean_error / parallel
 
 
-def _completion(
-    now: float, waiting: int, running: list[OpenTask], tools: dict[str, Cell], parallel: int
-) -> float | None:
-    """When what waits and runs should be done, at the mean durations of the last day."""
+def _described(tools: dict[str, Cell]) -> _Work:
     executions = sum(cell[0] for cell in tools.values())
-    if not executions or not (waiting or running):
-        return None
-    mean = sum(cell[2] for cell in tools.values()) / executions / MICROSECONDS
-    left = [
-        max(0.0, _mean_duration(tools.get(task.tool), mean) - (now - task.started_at))
-        for task in running
-    ]
-    done = now + max([*left, (sum(left) + waiting * mean) / parallel])
-    return min(done, LATEST_TIME)
-
-
-def _mean_duration(cell: Cell | None, otherwise: float) -> float:
-    return otherwise if cell is None else cell[2] / cell[0] / MICROSECONDS
+    if not executions:
+        return _Work(mean=None, mean_by_tool={}, bottlenecks=[])
+    return _Work(
+        mean=sum(cell[2] for cell in tools.values()) / executions / MICROSECONDS,
+        mean_by_tool={name: cell[2] / cell[0] / MICROSECONDS for name, cell in tools.items()},
+        bottlenecks=_bottlenecks(tools),
+    )
 
 
 def _bottlenecks(tools: dict[str, Cell]) -> list[str]:
-    """The tools that take the most of the agent's busy time, failures counting on top."""
+    """The tools that take the most of the agent's busy time, failures counting on top.
+
+    A tool's score is its share of that time, times one plus its failure rate. It is exact, so that
+    equal ones are equal: those go by name.
+    """
     busy = sum(cell[2] for cell in tools.values())
     if not busy:
         return []
+    # The scores add up to two at most, and few are high: what is compared first is cheap.
+    least, of = BOTTLENECK_SCORE.as_integer_ratio()
     scores = {
-        name: duration / busy * (1 + failed / executions)
+        name: Fraction(duration * (executions + failed), executions)
         for name, (executions, failed, duration) in tools.items()
+        if of * duration * (executions + failed) >= least * busy * executions
     }
-    worst_first = sorted(scores, key=lambda name: (-scores[name], name))
-    return [name for name in worst_first if scores[name] >= BOTTLENECK_SCORE][:MOST_BOTTLENECKS]
+    return sorted(scores, key=lambda name: (-scores[name], name))[:MOST_BOTTLENECKS]

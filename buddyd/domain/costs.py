@@ -1,18 +1,14 @@
 """What the agents used, what it cost, and what keeping the records costs."""
 
 from buddyd.domain.answers import ApiUsage, Costing, StorageUsage, UsageAndCosting
-from buddyd.domain.journal import (
-    LARGEST_INTEGER,
-    NANODOLLARS,
-    ExecutionRecorded,
-    JournalEntry,
-    ratio,
-)
+from buddyd.domain.journal import LARGEST_INTEGER, NANODOLLARS, ratio
 from buddyd.domain.projection import Projection
+from buddyd.domain.segment import Segment
 from buddyd.domain.settings import DomainSettings
 from buddyd.domain.windows import (
     GRACE_HOURS,
     GRACE_MINUTES,
+    HOUR_MINUTES,
     Buckets,
     Window,
     day_floor,
@@ -49,15 +45,15 @@ class Costs(Projection):
             "tier2": self._tier2,
         }
 
-    def fold(self, entry: JournalEntry) -> None:
-        """Take in the next entry."""
-        if not isinstance(entry, ExecutionRecorded):
-            return
-        minute = minute_of(entry.finished_at)
-        self._by_tool.add(minute, entry.tool, (1, entry.cost, entry.estimate, entry.tokens))
-        self._by_agent.add(minute, entry.agent, (1, entry.cost))
-        self._tier1.add(minute, _ALL, (1,))
-        self._tier2.add(hour_of(entry.finished_at), _ALL, (1,))
+    def fold(self, segment: Segment) -> None:
+        """Take in the entries that come next."""
+        for tool in segment.tool_sums:
+            values = (tool.executions, tool.cost, tool.estimate, tool.tokens)
+            self._by_tool.add(tool.minute, tool.name, values)
+            self._tier1.add(tool.minute, _ALL, (tool.executions,))
+            self._tier2.add(tool.minute // HOUR_MINUTES, _ALL, (tool.executions,))
+        for agent in segment.agent_sums:
+            self._by_agent.add(agent.minute, agent.name, (agent.executions, agent.cost))
 
     def advance(self, now: float) -> None:
         """Let the windows end at `now`."""
@@ -94,8 +90,13 @@ class Costs(Projection):
             storage=storage,
         )
 
+    @property
+    def records(self) -> int:
+        """The executions that Tier 1 keeps, as of the last time that the windows were moved."""
+        return self._tier1.totals.get(_ALL, (0,))[0]
+
     def _storage(self, now: float, database_bytes: int) -> StorageUsage:
-        records = self._tier1.totals.get(_ALL, (0,))[0]
+        records = self.records
         first = self._first_hour(now)
         summaries = sum(hour >= first for hour in self._tier2)
         return StorageUsage(

@@ -1,6 +1,7 @@
 """The execution record: what an agent tells the daemon after every task."""
 
 import os
+import re
 import time
 from typing import Annotated, Literal
 
@@ -8,6 +9,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 # Control characters (Unicode category Cc) would let a name forge a log line or drive a terminal.
 _PRINTABLE = r"\A[^\x00-\x1f\x7f-\x9f]*\Z"
+_is_printable = re.compile(_PRINTABLE).search
 
 MAX_DURATION_SECONDS = 2_592_000.0
 MAX_COST_DOLLARS = 1_000_000.0
@@ -22,6 +24,10 @@ LATEST_TIME = 253_402_300_799.0
 
 Name = Annotated[str, Meta(min_length=1, max_length=256, pattern=_PRINTABLE)]
 ErrorType = Annotated[str, Meta(min_length=1, max_length=128, pattern=_PRINTABLE)]
+# Of an execution: a pattern for each text takes thrice the time of all the rest of decoding it, so
+# they are looked at afterwards, by `faulty_text`.
+_Name = Annotated[str, Meta(min_length=1, max_length=256)]
+_ErrorType = Annotated[str, Meta(min_length=1, max_length=128)]
 ExecutionId = Annotated[str, Meta(min_length=1, max_length=64)]
 Seconds = Annotated[float, Meta(ge=0.0, le=MAX_DURATION_SECONDS)]
 Dollars = Annotated[float, Meta(ge=0.0, le=MAX_COST_DOLLARS)]
@@ -30,16 +36,18 @@ UnixTime = Annotated[float, Meta(ge=EARLIEST_TIME, le=LATEST_TIME)]
 EffortLevel = Literal["LOW", "MEDIUM", "HIGH"]
 
 
-class Execution(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class Execution(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, gc=False
+):
     """One execution of a tool by an agent for a task.
 
     Durations are seconds, costs US dollars, `finished_at` Unix seconds. Decoding checks the
-    bounds; the constructor does not.
+    bounds, `faulty_text` what its texts hold; the constructor checks nothing.
     """
 
-    task_id: Name
-    agent_id: Name
-    tool_name: Name
+    task_id: _Name
+    agent_id: _Name
+    tool_name: _Name
     duration_seconds: Seconds
     success: bool
     execution_id: ExecutionId | UnsetType = UNSET
@@ -51,8 +59,23 @@ class Execution(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, o
     tokens_used: Tokens = 0
     human_effort_level: EffortLevel = "MEDIUM"
     browser_used: bool = False
-    error_type: ErrorType | None = None
+    error_type: _ErrorType | None = None
     """A class of failures with few members, such as `timeout`; None where it is unknown."""
+
+    def faulty_text(self) -> str | None:
+        """The first field with a control character in it; None where there is none."""
+        error_type = self.error_type
+        if (
+            self.task_id.isprintable()
+            and self.agent_id.isprintable()
+            and self.tool_name.isprintable()
+            and (error_type is None or error_type.isprintable())
+        ):
+            return None
+        for field in ("task_id", "agent_id", "tool_name", "error_type"):
+            if not _is_printable(getattr(self, field) or ""):
+                return field
+        return None
 
 
 def new_execution_id() -> str:

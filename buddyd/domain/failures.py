@@ -4,13 +4,16 @@ from msgspec import Struct, field
 
 from buddyd.domain.answers import FailurePattern, Pattern, RecentFailure
 from buddyd.domain.journal import MICROSECONDS, ExecutionRecorded, ratio
-from buddyd.domain.names import admit, join, split
+from buddyd.domain.names import OTHER, admit, join
 from buddyd.domain.projection import Table
+from buddyd.domain.segment import Segment, failures_in_a_row, finished_at, success
 from buddyd.domain.settings import DomainSettings
 from buddyd.domain.trend import Chart
 from buddyd.domain.windows import (
     GRACE_HOURS,
     GRACE_MINUTES,
+    HOUR_MINUTES,
+    PairWindow,
     Window,
     day_floor,
     has_left,
@@ -77,32 +80,34 @@ class Failures:
         self.month = Window(GRACE_HOURS)
         self.month_errors = Window(GRACE_HOURS)
         self.tools: Table[ToolFailures] = Table(ToolFailures)
-        self._recorded_at = 0.0
+        # What was worked out and still holds.
+        self._patterns: dict[str, FailurePattern] = {}
+        self._recorded_hour = 0
 
-    def fold(self, entry: ExecutionRecorded) -> None:
-        """Take in the next execution."""
-        minute, hour = minute_of(entry.finished_at), hour_of(entry.finished_at)
-        values = (1, not entry.success)
-        self.day.add(minute, entry.tool, values)
-        self.month.add(hour, entry.tool, values)
-        self._recorded_at = max(self._recorded_at, entry.recorded_at)
-        tool = self.tools.touch(entry.tool)
-        if tool is None or has_left(tool.last_finished, entry.recorded_at):
-            tool = self.tools.put(entry.tool, ToolFailures(entry.finished_at))
-        tool.last_finished = max(tool.last_finished, entry.finished_at)
-        tool.chart.add(failed=not entry.success)
-        tool.streak = 0 if entry.success else tool.streak + 1
-        if not entry.success:
-            kind = admit(tool.error_types, entry.error_type or UNKNOWN, MOST_ERROR_TYPES)
-            error = join(entry.tool, kind)
-            self.day_errors.add(minute, error, (1,))
-            self.month_errors.add(hour, error, (1,))
-            _remember(tool, entry)
+    def fold(self, segment: Segment) -> None:
+        """Take in the executions that come next."""
+        self._recorded_hour = max(self._recorded_hour, segment.hour)
+        for s in segment.tool_sums:
+            values = (s.executions, s.executions - s.successes)
+            self.day.add(s.minute, s.name, values)
+            self.month.add(s.minute // HOUR_MINUTES, s.name, values)
+        for name, executions in segment.by_tool.items():
+            tool = self.tools.touch(name)
+            if tool is None or has_left(tool.last_finished, segment.hour):
+                tool = self.tools.put(name, ToolFailures(executions[0].finished_at))
+            tool.last_finished = max(tool.last_finished, *map(finished_at, executions))
+            tool.streak = failures_in_a_row(tool.streak, executions)
+            tool.chart.add(map(success, executions))
+            for execution in executions:
+                if not execution.success:
+                    self._fail(tool, execution)
+            self._patterns.pop(name, None)
 
     def advance(self, now: float) -> None:
         """Let the windows end at `now`."""
-        self.day.move(day_floor(now))
-        self.day_errors.move(day_floor(now))
+        if self.day.move(day_floor(now)):
+            self.day_errors.move(day_floor(now))
+            self._patterns.clear()
         floor = month_floor(now)
         if floor == self.month.floor:
             return
@@ -110,24 +115,39 @@ class Failures:
         self.month_errors.move(floor)
         # By the time of the journal, as in `Tools`.
         for name, tool in list(self.tools.rows.items()):
-            if has_left(tool.last_finished, self._recorded_at):
+            if has_left(tool.last_finished, self._recorded_hour):
                 self.tools.drop(name)
+
+    def _fail(self, tool: ToolFailures, failed: ExecutionRecorded) -> None:
+        kind = admit(tool.error_types, failed.error_type or UNKNOWN, MOST_ERROR_TYPES)
+        error = join(failed.tool, kind)
+        self.day_errors.add(minute_of(failed.finished_at), error, (1,))
+        self.month_errors.add(hour_of(failed.finished_at), error, (1,))
+        _remember(tool, failed)
 
     def patterns(self, now: float) -> dict[str, FailurePattern]:
         """By name, every tool with a failure in the 24-hour window."""
-        errors = error_types(self.day_errors)
         floor = day_floor(now)
         return {
-            name: self._pattern(name, total, failed, errors.get(name, {}), floor)
+            name: self._patterns.get(name) or self._pattern(name, total, failed, floor)
             for name, (total, failed) in sorted(self.day.totals.items())
             if failed
         }
 
-    def _pattern(
-        self, name: str, total: int, failed: int, errors: dict[str, int], floor: int
-    ) -> FailurePattern:
+    def errors_of_the_month(self, name: str) -> dict[str, int]:
+        """A tool's failures of the last 30 days by class, the most frequent one first."""
+        return self._errors(name, self.month_errors)
+
+    def _errors(self, name: str, window: Window) -> dict[str, int]:
+        kinds = (*self.tools.rows[name].error_types, OTHER)
+        found = {kind: window.totals.get(join(name, kind), (0,))[0] for kind in kinds}
+        by_count = sorted(found.items(), key=lambda item: (-item[1], item[0]))
+        return {kind: count for kind, count in by_count if count}
+
+    def _pattern(self, name: str, total: int, failed: int, floor: int) -> FailurePattern:
         tool = self.tools.rows[name]
-        return FailurePattern(
+        errors = self._errors(name, self.day_errors)
+        self._patterns[name] = pattern = FailurePattern(
             total=total,
             failed=failed,
             failure_rate=ratio(failed, total),
@@ -140,6 +160,7 @@ class Failures:
                 if minute_of(failure.finished_at) >= floor
             ],
         )
+        return pattern
 
     def _signs(
         self, tool: ToolFailures, total: int, failed: int, errors: dict[str, int]
@@ -154,16 +175,6 @@ class Failures:
             "degrading": tool.chart.trend == "degrading",
         }
         return [name for name, shows in signs.items() if shows]
-
-
-def error_types(errors: Window) -> dict[str, dict[str, int]]:
-    """Failures by tool and class, the most frequent class first."""
-    found: dict[str, dict[str, int]] = {}
-    by_count = sorted(errors.totals.items(), key=lambda item: (-item[1][0], item[0]))
-    for key, (count,) in by_count:
-        tool, error = split(key)
-        found.setdefault(tool, {})[error] = count
-    return found
 
 
 def _remember(tool: ToolFailures, entry: ExecutionRecorded) -> None:
@@ -204,15 +215,19 @@ class Fallbacks:
 
     def __init__(self) -> None:
         # Tasks on which it was tried, and on which it succeeded, by failed and tried tool.
-        self.month = Window(GRACE_HOURS)
+        self.month = PairWindow(GRACE_HOURS)
         self.tasks: Table[TroubledTask] = Table(TroubledTask, MOST_TASKS)
 
-    def fold(self, entry: ExecutionRecorded) -> None:
-        """Take in the next execution, in the order of recording."""
+    def fold(self, segment: Segment) -> None:
+        """Take in the executions that come next."""
+        troubled = self.tasks.rows
+        for execution in segment.executions:
+            if not execution.success or execution.task_id in troubled:
+                self._take(execution)
+
+    def _take(self, entry: ExecutionRecorded) -> None:
         task = self.tasks.touch(entry.task_id)
         if task is None:
-            if entry.success:
-                return
             task = self.tasks.put(entry.task_id, TroubledTask(entry.seq))
         task.seq = entry.seq
         for failed in task.failed:
@@ -229,15 +244,13 @@ class Fallbacks:
         """Let the window end at `now`."""
         self.month.move(month_floor(now))
 
-    def best(self) -> dict[str, Fallback]:
-        """For each tool that failed, the one that most often succeeded after it."""
-        found: dict[str, Fallback] = {}
-        for key, (tried, succeeded) in sorted(self.month.totals.items()):
-            failed, tool = split(key)
-            best = found.get(failed)
+    def best(self, failed: str) -> Fallback | None:
+        """The tool that most often succeeded after `failed` had; None where none did."""
+        best = None
+        for tool, (tried, succeeded) in sorted(self.month.under(failed).items()):
             if succeeded and (best is None or (succeeded, -tried) > (best.succeeded, -best.tried)):
-                found[failed] = Fallback(tool, tried, succeeded)
-        return found
+                best = Fallback(tool, tried, succeeded)
+        return best
 
     def _attempt(self, task: TroubledTask, pair: str, entry: ExecutionRecorded) -> None:
         attempt = task.attempts.get(pair)
@@ -246,7 +259,7 @@ class Fallbacks:
                 return
             hour = hour_of(entry.finished_at)
             task.attempts[pair] = Attempt(hour, entry.success)
-            self.month.add(hour, pair, (1, entry.success))
+            self.month.add(hour, pair, (1, int(entry.success)))
         elif entry.success and not attempt.succeeded:
             # In the hour of the first try, so that both leave the window together.
             attempt.succeeded = True

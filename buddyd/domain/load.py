@@ -1,8 +1,9 @@
 """How busy the agents were: busy time by window, and how much each ran at once."""
 
 from array import array
-from bisect import insort
-from collections.abc import Iterator
+from bisect import bisect_right, insort
+from collections.abc import Iterable, Iterator
+from operator import lt
 
 import msgspec
 from msgspec import Struct, field
@@ -10,12 +11,15 @@ from msgspec import Struct, field
 from buddyd.domain.journal import MICROSECONDS
 from buddyd.domain.windows import HOUR
 
-DAY_SECONDS = 86_400
+DAY = 86_400 * MICROSECONDS
 REMEMBERED_DAYS = 30
-REMEMBERED_INTERVALS = 64
+REMEMBERED_RUNS = 64
 # Two executions that follow each other may overlap by as much as clocks and timers are off.
 TOLERANCE = 10_000
 """Microseconds."""
+
+Run = tuple[int, int]
+"""When an execution began and when it ended, microseconds since the epoch."""
 
 _decode = msgspec.msgpack.Decoder(dict[str, int], strict=False).decode
 
@@ -35,13 +39,13 @@ class Row:
         """Add busy time to a window."""
         if not self.values:
             self.first = window
-        if window < self.first:
-            self.values[:0] = array("q", [0]) * (self.first - window)
-            self.first = window
-        missing = window - self.first + 1 - len(self.values)
-        if missing > 0:
-            self.values.extend([0] * missing)
-        self.values[window - self.first] += amount
+        index = window - self.first
+        if index < 0:
+            self.values[:0] = array("q", [0]) * -index
+            self.first, index = window, 0
+        elif index >= len(self.values):
+            self.values.extend([0] * (index + 1 - len(self.values)))
+        self.values[index] += amount
 
     def get(self, window: int) -> int:
         """The busy time in a window."""
@@ -76,18 +80,27 @@ class BusySeries:
         """The UTC hour of the day in which a window begins."""
         return window * self.width // HOUR % 24
 
-    def add(self, agent: str, start: int, end: int) -> None:
-        """Count an execution that ran from `start` to `end` (microseconds since the epoch)."""
+    def add(self, agent: str, runs: Iterable[Run]) -> None:
+        """Count executions."""
         width = self.width * MICROSECONDS
-        windows = range(max(self.floor, start // width), -(-end // width))
-        if start == end or not windows:
-            # An agent that was never busy has no series, neither now nor after a restart.
+        busy: dict[int, int] = {}
+        for start, end in runs:
+            first, last = start // width, (end - 1) // width
+            if first == last:
+                busy[first] = busy.get(first, 0) + end - start
+            else:
+                for window in range(first, last + 1):
+                    part = min(end, (window + 1) * width) - max(start, window * width)
+                    busy[window] = busy.get(window, 0) + part
+        # An agent that was never busy has no series, neither now nor after a restart.
+        kept = [(window, time) for window, time in busy.items() if time and window >= self.floor]
+        if not kept:
             return
         row = self.rows.get(agent)
         if row is None:
-            row = self.rows[agent] = Row(windows[0])
-        for window in windows:
-            row.add(window, min(end, (window + 1) * width) - max(start, window * width))
+            row = self.rows[agent] = Row(kept[0][0])
+        for window, time in kept:
+            row.add(window, time)
             row.version += window < self._current
             self._changed.add(window)
 
@@ -134,35 +147,44 @@ class BusySeries:
 class Concurrency(Struct):
     """How many executions of an agent ran at once, at the most, by day."""
 
-    recent: list[tuple[int, int]] = field(default_factory=list)
-    """End and start of the executions that ended last, microseconds, by end."""
+    starts: list[int] = field(default_factory=list)
+    """Microseconds, as are the ends; of those that came last, each list sorted for itself."""
+    ends: list[int] = field(default_factory=list)
     peaks: dict[int, int] = field(default_factory=dict)
 
-    def add(self, start: int, end: int) -> None:
-        """Take in an execution."""
-        start += TOLERANCE
-        if end <= start:
-            return
-        day = end // (DAY_SECONDS * MICROSECONDS)
-        self.peaks[day] = max(self.peaks.get(day, 1), self._depth(start, end))
+    def add(self, runs: Iterable[Run]) -> None:
+        """Take in executions, in the order of recording."""
+        starts, ends = self.starts, self.ends
+        for begin, end in runs:
+            start = begin + TOLERANCE
+            if end <= start:
+                continue
+            insort(starts, start)
+            insort(ends, end)
+            if len(ends) > REMEMBERED_RUNS:
+                del starts[0], ends[0]
+            day = end // DAY
+            peak = self.peaks.get(day) or self._begin(day)
+            if bisect_right(ends, start) + peak < len(ends):
+                self.peaks[day] = self._peak(start, end, peak)
+
+    def _begin(self, day: int) -> int:
         for old in [old for old in self.peaks if old < day - REMEMBERED_DAYS]:
             del self.peaks[old]
-        insort(self.recent, (end, start))
-        del self.recent[:-REMEMBERED_INTERVALS]
+        self.peaks[day] = 1
+        return 1
+
+    def _peak(self, start: int, end: int, peak: int) -> int:
+        """The most that run at once between `start` and `end`, where that is more than `peak`."""
+        first, last = bisect_right(self.ends, start), bisect_right(self.ends, end)
+        ends = self.ends[first:last]
+        # More than `peak` run just before an end where, of those that are remembered, so many
+        # more have begun by then than have ended.
+        while any(map(lt, self.starts[first + peak :], ends)):
+            peak += 1
+        return peak
 
     @property
     def most(self) -> int:
         """The most executions seen at once, at least 1."""
         return max(self.peaks.values(), default=1)
-
-    def _depth(self, start: int, end: int) -> int:
-        """How many run at once at the most while the one from `start` to `end` does."""
-        changes = []
-        for other_end, other_start in self.recent:
-            if other_end > start and other_start < end:
-                changes += [(max(start, other_start), 1), (other_end, -1)]
-        depth = most = 1
-        for _, change in sorted(changes):
-            depth += change
-            most = max(most, depth)
-        return most

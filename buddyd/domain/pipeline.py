@@ -2,18 +2,19 @@
 
 from buddyd.domain.agents import Roster
 from buddyd.domain.answers import LastDay, TaskPipeline, ToolBreakdown
-from buddyd.domain.journal import MICROSECONDS, ExecutionRecorded, JournalEntry, ratio
+from buddyd.domain.journal import MICROSECONDS, ratio
 from buddyd.domain.projection import Projection
+from buddyd.domain.segment import Segment
 from buddyd.domain.settings import DomainSettings
 from buddyd.domain.summaries import Hour, Hours
 from buddyd.domain.windows import (
     GRACE_HOURS,
     GRACE_MINUTES,
+    HOUR_MINUTES,
     Cell,
     Window,
     day_floor,
     hour_of,
-    minute_of,
     rfc3339,
 )
 
@@ -30,20 +31,23 @@ class Pipeline(Projection):
         self._day = Window(GRACE_MINUTES)
         self._hours = Hours()
         self._stale: set[int] = set()
+        # What was worked out and still holds.
+        self._breakdowns: dict[str, ToolBreakdown] = {}
         self.parts = {"roster": self._roster.table, "day": self._day, "hours": self._hours}
 
-    def fold(self, entry: JournalEntry) -> None:
-        """Take in the next entry."""
-        self._roster.fold(entry)
-        if isinstance(entry, ExecutionRecorded):
-            values = (1, entry.success, entry.duration)
-            self._day.add(minute_of(entry.finished_at), entry.tool, values)
-            self._hours.record(entry)
-            self._stale.add(hour_of(entry.finished_at))
+    def fold(self, segment: Segment) -> None:
+        """Take in the entries that come next."""
+        self._roster.fold(segment)
+        for tool in segment.tool_sums:
+            self._day.add(tool.minute, tool.name, (tool.executions, tool.successes, tool.duration))
+            self._hours.record(tool)
+            self._stale.add(tool.minute // HOUR_MINUTES)
+            self._breakdowns.pop(tool.name, None)
 
     def advance(self, now: float) -> None:
         """Let the windows end at `now`."""
-        self._day.move(day_floor(now))
+        if self._day.move(day_floor(now)):
+            self._breakdowns.clear()
         self._roster.forget()
         self._hours.drop_before(self.first_hour(now) - GRACE_HOURS)
 
@@ -78,19 +82,25 @@ class Pipeline(Projection):
         return [hour for hour in hours if hour.executions]
 
     def _last_day(self) -> LastDay:
-        tools = dict(sorted(self._day.totals.items()))
-        total = sum(cell[0] for cell in tools.values())
-        successful = sum(cell[1] for cell in tools.values())
+        tools = {name: self._breakdown(name) for name in sorted(self._day.totals)}
+        total = sum(tool.total for tool in tools.values())
+        successful = sum(tool.successful for tool in tools.values())
         return LastDay(
             total_tasks=total,
             successful_tasks=successful,
             failed_tasks=total - successful,
             success_rate=ratio(successful, total),
-            tool_breakdown={name: _breakdown(cell) for name, cell in tools.items()},
+            tool_breakdown=tools,
         )
 
+    def _breakdown(self, name: str) -> ToolBreakdown:
+        breakdown = self._breakdowns.get(name)
+        if breakdown is None:
+            breakdown = self._breakdowns[name] = _described(self._day.totals[name])
+        return breakdown
 
-def _breakdown(cell: Cell) -> ToolBreakdown:
+
+def _described(cell: Cell) -> ToolBreakdown:
     total, successful, duration = cell
     return ToolBreakdown(
         total=total,

@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 import msgspec
 from msgspec import Struct
 
-from buddyd.domain.journal import JournalEntry
+from buddyd.domain.segment import Segment
 from buddyd.domain.windows import Part
 
 S = TypeVar("S", bound=Struct)
@@ -31,8 +31,8 @@ class Projection(ABC):
     parts: dict[str, Part]
 
     @abstractmethod
-    def fold(self, entry: JournalEntry) -> None:
-        """Take in the next entry."""
+    def fold(self, segment: Segment) -> None:
+        """Take in the entries that come next."""
 
     @abstractmethod
     def advance(self, now: float) -> None:
@@ -74,12 +74,15 @@ class Table(Generic[S]):
 
     def touch(self, key: str) -> S | None:
         """The row under `key`, to change."""
-        row = self.rows.get(key)
+        if self._capacity is None:
+            row = self.rows.get(key)
+        else:
+            self._settle_order()
+            row = self.rows.pop(key, None)
+            if row is not None:
+                self.rows[key] = row
         if row is not None:
             self._touched.add(key)
-            if self._capacity is not None:
-                self._settle_order()
-                self.rows[key] = self.rows.pop(key)
         return row
 
     def put(self, key: str, row: S) -> S:
@@ -112,5 +115,6 @@ class Table(Generic[S]):
     def _settle_order(self) -> None:
         if not self._in_order:
             by_seq = sorted(self.rows.items(), key=lambda item: item[1].seq)  # type: ignore[attr-defined]
-            self.rows = dict(by_seq)
+            self.rows.clear()
+            self.rows.update(by_seq)
             self._in_order = True

@@ -1,8 +1,8 @@
 """The registry: the agents and the tools, as one projection."""
 
 from buddyd.domain.agents import Agents
-from buddyd.domain.journal import JournalEntry
 from buddyd.domain.projection import Projection
+from buddyd.domain.segment import Segment
 from buddyd.domain.settings import DomainSettings
 from buddyd.domain.tools import Tools
 
@@ -17,10 +17,10 @@ class Registry(Projection):
             f"tools_{name}": part for name, part in self.tools.parts.items()
         }
 
-    def fold(self, entry: JournalEntry) -> None:
-        """Take in the next entry."""
-        self.agents.fold(entry)
-        self.tools.fold(entry)
+    def fold(self, segment: Segment) -> None:
+        """Take in the entries that come next."""
+        self.agents.fold(segment)
+        self.tools.fold(segment)
 
     def advance(self, now: float) -> None:
         """Let the windows end at `now`."""

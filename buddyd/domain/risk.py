@@ -1,5 +1,8 @@
 """Risk patterns: failing tools and costs that stand out; and what to do about the former."""
 
+from functools import lru_cache
+from operator import attrgetter
+
 from msgspec import Struct
 
 from buddyd.domain.anomalies import Baseline, Finding
@@ -11,15 +14,17 @@ from buddyd.domain.answers import (
     ToolRecommendations,
 )
 from buddyd.domain.confidence import level
-from buddyd.domain.failures import UNKNOWN, Failures, Fallback, Fallbacks, error_types
-from buddyd.domain.journal import NANODOLLARS, ExecutionRecorded, JournalEntry, ratio
+from buddyd.domain.failures import UNKNOWN, Failures, Fallback, Fallbacks
+from buddyd.domain.journal import NANODOLLARS, ExecutionRecorded, ratio
 from buddyd.domain.names import join
 from buddyd.domain.projection import Projection, Table
+from buddyd.domain.segment import Segment
 from buddyd.domain.settings import DomainSettings
 from buddyd.domain.windows import GRACE_MINUTES, Window, day_floor, minute_of, rfc3339
 
 MOST_BASELINES = 20_000
 ANOMALIES_SHOWN = 100
+_time_and_seq = attrgetter("finished_at", "seq")
 
 
 class Anomaly(Struct, frozen=True):
@@ -51,6 +56,11 @@ class Anomaly(Struct, frozen=True):
         )
 
 
+@lru_cache(maxsize=2 * ANOMALIES_SHOWN)
+def _described(anomaly: Anomaly) -> CostAnomaly:
+    return anomaly.describe()
+
+
 class Risks(Projection):
     """The answers to `get_risk_patterns` and `get_tool_recommendations`."""
 
@@ -74,15 +84,14 @@ class Risks(Projection):
             "anomaly_counts": self._anomaly_counts,
         }
 
-    def fold(self, entry: JournalEntry) -> None:
-        """Take in the next entry."""
-        if not isinstance(entry, ExecutionRecorded):
-            return
-        self._failures.fold(entry)
-        self._fallbacks.fold(entry)
-        # What cost nothing says nothing of what the rest costs.
-        if entry.cost:
-            self._compare_cost(entry)
+    def fold(self, segment: Segment) -> None:
+        """Take in the entries that come next."""
+        self._failures.fold(segment)
+        self._fallbacks.fold(segment)
+        for execution in segment.executions:
+            # What cost nothing says nothing of what the rest costs.
+            if execution.cost:
+                self._compare_cost(execution)
 
     def advance(self, now: float) -> None:
         """Let the windows end at `now`."""
@@ -101,19 +110,23 @@ class Risks(Projection):
         """The patterns at `now`."""
         self.advance(now)
         floor = day_floor(now)
-        shown = [a for a in self._newest_anomalies() if minute_of(a.finished_at) >= floor]
+        newest_first = sorted(self._anomalies.rows.values(), key=_time_and_seq, reverse=True)
+        shown = [a for a in newest_first if minute_of(a.finished_at) >= floor]
         return RiskPatterns(
             timestamp=rfc3339(now),
             failure_patterns=self._failures.patterns(now),
-            cost_anomalies=[anomaly.describe() for anomaly in shown],
+            cost_anomalies=[_described(anomaly) for anomaly in shown],
             total_cost_anomalies=sum(cell[0] for cell in self._anomaly_counts.totals.values()),
         )
+
+    def anomalies_after(self, seq: int) -> list[CostAnomaly]:
+        """The costs of entries after number `seq` that stand out, in the order of recording."""
+        rows = [row for row in self._anomalies.rows.values() if row.seq > seq]
+        return [row.describe() for row in sorted(rows, key=lambda a: a.seq)]
 
     def recommend(self, now: float) -> ToolRecommendations:
         """What to do at `now`, the worst tool first."""
         self.advance(now)
-        errors = error_types(self._failures.month_errors)
-        fallbacks = self._fallbacks.best()
         low = [
             (name, executions, failed)
             for name, (executions, failed) in self._failures.month.totals.items()
@@ -121,7 +134,10 @@ class Risks(Projection):
         ]
         low.sort(key=lambda tool: (-tool[2] / tool[1], tool[0]))
         found = [
-            _recommendation(*tool, errors.get(tool[0], {}), fallbacks.get(tool[0])) for tool in low
+            _recommendation(
+                *tool, self._failures.errors_of_the_month(tool[0]), self._fallbacks.best(tool[0])
+            )
+            for tool in low
         ]
         return ToolRecommendations(
             timestamp=rfc3339(now), total_recommendations=len(found), recommendations=found
@@ -151,14 +167,9 @@ class Risks(Projection):
             finished_at=entry.finished_at,
         )
         self._anomalies.put(str(entry.seq), anomaly)
-        for surplus in self._newest_anomalies(ANOMALIES_SHOWN):
-            self._anomalies.drop(str(surplus.seq))
-
-    def _newest_anomalies(self, skip: int = 0) -> list[Anomaly]:
-        rows = self._anomalies.rows.values()
-        if len(rows) <= skip:
-            return []
-        return sorted(rows, key=lambda a: (-a.finished_at, -a.seq))[skip:]
+        rows = self._anomalies.rows
+        while len(rows) > ANOMALIES_SHOWN:
+            self._anomalies.drop(str(min(rows.values(), key=_time_and_seq).seq))
 
 
 def _recommendation(

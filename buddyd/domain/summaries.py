@@ -1,18 +1,14 @@
 """Hourly summaries: what Tier 2 keeps of each hour."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 from msgspec import Struct
 
 from buddyd.domain.answers import HourCount, HourlySummary
-from buddyd.domain.journal import (
-    LARGEST_INTEGER,
-    MICROSECONDS,
-    NANODOLLARS,
-    ExecutionRecorded,
-    ratio,
-)
-from buddyd.domain.windows import HOUR, Buckets, Cell, hour_of, rfc3339
+from buddyd.domain.journal import LARGEST_INTEGER, MICROSECONDS, NANODOLLARS, ratio
+from buddyd.domain.segment import Sum
+from buddyd.domain.windows import HOUR, HOUR_MINUTES, Buckets, Cell, rfc3339
 
 # Executions, successes, microseconds, billionths of a dollar, tokens.
 _WIDTH = 5
@@ -47,6 +43,11 @@ class Hour(Struct, frozen=True):
         )
 
 
+@lru_cache(maxsize=64)
+def _label(number: int) -> str:
+    return rfc3339(number * HOUR)
+
+
 class Hours(Buckets):
     """The hours of Tier 2, and how many executions each had."""
 
@@ -54,19 +55,19 @@ class Hours(Buckets):
         super().__init__()
         self._counts: dict[int, Cell] = {}
 
-    def record(self, entry: ExecutionRecorded) -> None:
-        """Count an execution in its hour."""
-        number = hour_of(entry.finished_at)
-        values = (1, entry.success, entry.duration, entry.cost, entry.tokens)
-        self.add(number, entry.tool, values)
+    def record(self, tool: Sum) -> None:
+        """Count executions of a tool in their hour."""
+        number = tool.minute // HOUR_MINUTES
+        values = (tool.executions, tool.successes, tool.duration, tool.cost, tool.tokens)
+        self.add(number, tool.name, values)
         count = self._counts.setdefault(number, [0, 0])
-        count[0] += 1
-        count[1] += not entry.success
+        count[0] += tool.executions
+        count[1] += tool.executions - tool.successes
 
     def count(self, number: int) -> HourCount:
         """How many executions ended in an hour, and how many of them failed."""
         total, failed = self._counts.get(number, (0, 0))
-        return HourCount(hour=rfc3339(number * HOUR), total_tasks=total, failed_tasks=failed)
+        return HourCount(hour=_label(number), total_tasks=total, failed_tasks=failed)
 
     def between(self, first: int, end: int) -> Iterator[Hour]:
         """The hours from `first` to before `end` that have executions, oldest first."""

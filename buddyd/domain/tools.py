@@ -6,20 +6,16 @@ from msgspec import Struct, field
 
 from buddyd.domain.answers import ConfidenceDistribution, SystemLearning, ToolProfile
 from buddyd.domain.confidence import level, level_probability, wilson_interval
-from buddyd.domain.journal import (
-    MICROSECONDS,
-    NANODOLLARS,
-    ExecutionRecorded,
-    JournalEntry,
-)
+from buddyd.domain.journal import MICROSECONDS, NANODOLLARS
 from buddyd.domain.projection import Projection, Table
+from buddyd.domain.segment import Segment, finished_at, success
 from buddyd.domain.settings import DomainSettings
 from buddyd.domain.trend import Chart
 from buddyd.domain.windows import (
     GRACE_HOURS,
+    HOUR_MINUTES,
     Window,
     has_left,
-    hour_of,
     month_floor,
     rfc3339,
 )
@@ -33,6 +29,13 @@ class Tool(Struct):
     chart: Chart = field(default_factory=Chart)
 
 
+class Tally(Struct, frozen=True):
+    """What a tool did over the window."""
+
+    executions: int
+    successes: int
+
+
 class Tools(Projection):
     """The answer to `get_system_learning`, and the rows of Tier 3."""
 
@@ -42,22 +45,25 @@ class Tools(Projection):
         self._month = Window(GRACE_HOURS)
         self._tools: Table[Tool] = Table(Tool)
         self._stale: set[str] = set()
-        self._recorded_at = 0.0
+        # What was worked out and still holds.
+        self._profiles: dict[str, ToolProfile] = {}
+        self._recorded_hour = 0
         self.parts = {"month": self._month, "tools": self._tools}
 
-    def fold(self, entry: JournalEntry) -> None:
-        """Take in the next entry."""
-        if not isinstance(entry, ExecutionRecorded):
-            return
-        values = (1, entry.success, entry.duration, entry.cost, entry.tokens)
-        self._month.add(hour_of(entry.finished_at), entry.tool, values)
-        self._recorded_at = max(self._recorded_at, entry.recorded_at)
-        tool = self._tools.touch(entry.tool)
-        if tool is None or has_left(tool.last_finished, entry.recorded_at):
-            tool = self._tools.put(entry.tool, Tool(entry.finished_at))
-        tool.last_finished = max(tool.last_finished, entry.finished_at)
-        tool.chart.add(failed=not entry.success)
-        self._stale.add(entry.tool)
+    def fold(self, segment: Segment) -> None:
+        """Take in the entries that come next."""
+        self._recorded_hour = max(self._recorded_hour, segment.hour)
+        for s in segment.tool_sums:
+            values = (s.executions, s.successes, s.duration, s.cost, s.tokens)
+            self._month.add(s.minute // HOUR_MINUTES, s.name, values)
+        for name, executions in segment.by_tool.items():
+            tool = self._tools.touch(name)
+            if tool is None or has_left(tool.last_finished, segment.hour):
+                tool = self._tools.put(name, Tool(executions[0].finished_at))
+            tool.last_finished = max(tool.last_finished, *map(finished_at, executions))
+            tool.chart.add(map(success, executions))
+            self._profiles.pop(name, None)
+        self._stale.update(segment.by_tool)
 
     def advance(self, now: float) -> None:
         """Let the window end at `now`; forget the tools that have left it."""
@@ -65,11 +71,12 @@ class Tools(Projection):
         if floor == self._month.floor:
             return
         self._month.move(floor)
+        self._profiles.clear()
         self._stale.update(self._tools.rows)
         # By the time of the journal and not by `now`: an entry that is still to be folded may
         # have come when the tool had not left yet.
         for name, tool in list(self._tools.rows.items()):
-            if has_left(tool.last_finished, self._recorded_at):
+            if has_left(tool.last_finished, self._recorded_hour):
                 self._tools.drop(name)
 
     def answer(self, now: float) -> SystemLearning:
@@ -89,21 +96,35 @@ class Tools(Projection):
 
     def profiles(self) -> Iterator[ToolProfile]:
         """Every tool with executions in the window, in no order."""
-        return (self._profile(name, self._tools.rows[name]) for name in self._month.totals)
+        return map(self._profile, self._month.totals)
 
     def stale_profiles(self) -> tuple[list[ToolProfile], list[str]]:
         """What of Tier 3 has to be written, and what has to go, since the last call."""
         totals = self._month.totals
-        present = [self._profile(n, self._tools.rows[n]) for n in self._stale if n in totals]
+        present = [self._profile(name) for name in self._stale if name in totals]
         gone = [name for name in self._stale if name not in totals]
         self._stale.clear()
         return present, gone
+
+    def low(self) -> dict[str, Tally]:
+        """The tools whose confidence level is LOW."""
+        return {
+            name: Tally(count, successes)
+            for name, (count, successes, *_) in self._month.totals.items()
+            if level(successes, count, self._settings) == "LOW"
+        }
 
     def __len__(self) -> int:
         """How many tools are known."""
         return len(self._month.totals)
 
-    def _profile(self, name: str, tool: Tool) -> ToolProfile:
+    def _profile(self, name: str) -> ToolProfile:
+        profile = self._profiles.get(name)
+        if profile is None:
+            profile = self._profiles[name] = self._describe(name, self._tools.rows[name])
+        return profile
+
+    def _describe(self, name: str, tool: Tool) -> ToolProfile:
         count, successes, duration, cost, tokens = self._month.totals[name]
         low, high = wilson_interval(successes, count)
         verdict = level(successes, count, self._settings)

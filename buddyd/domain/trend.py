@@ -4,7 +4,7 @@ A fast moving rate is compared with a slow baseline; when it is further away tha
 the chart gives an alarm and the fast rate starts again from the baseline.
 """
 
-import math
+from collections.abc import Iterable
 
 from msgspec import Struct
 
@@ -14,9 +14,14 @@ FAST = 1.0 - 0.5 ** (1.0 / 50.0)
 """Gain of the fast rate: a half-life of 50 executions."""
 SLOW = 1.0 - 0.5 ** (1.0 / 500.0)
 """Gain of the baseline: a half-life of 500 executions."""
+# The first executions weigh alike: until then 1 / (n + 1) is the larger gain.
+FAST_SETTLED, SLOW_SETTLED = int(1.0 / FAST) - 1, int(1.0 / SLOW) - 1
 START = 0.05
 LEARNING_EXECUTIONS = 30
 ALARM = 4.5
+"""Standard deviations of the fast rate."""
+ALARM_SQUARED = ALARM * ALARM * FAST / (2.0 - FAST)
+"""The same, squared, in units of the variance of one execution."""
 # The variance of a failure rate of one in a hundred: below that, chance is not told from change.
 LEAST_VARIANCE = 0.0099
 REMEMBERED_EXECUTIONS = 100
@@ -33,26 +38,27 @@ class Chart(Struct):
     alarm_at: int = 0
     """The count at the last alarm."""
 
-    def add(self, *, failed: bool) -> None:
-        """Take in the next execution, in the order of recording."""
-        value = 1.0 if failed else 0.0
-        self.count += 1
-        least_gain = 1.0 / (self.count + 1)
-        self.fast += max(FAST, least_gain) * (value - self.fast)
-        self._test()
-        self.baseline += max(SLOW, least_gain) * (value - self.baseline)
+    def add(self, successes: Iterable[bool]) -> None:
+        """Take in the executions that come next, in the order of recording."""
+        count, fast, baseline = self.count, self.fast, self.baseline
+        for success in successes:
+            value = 0.0 if success else 1.0
+            count += 1
+            fast += (FAST if count > FAST_SETTLED else 1.0 / (count + 1)) * (value - fast)
+            if count > LEARNING_EXECUTIONS and _is_far(fast - baseline, baseline):
+                self.alarm = "degrading" if fast > baseline else "improving"
+                self.alarm_at = count
+                fast = baseline
+            baseline += (SLOW if count > SLOW_SETTLED else 1.0 / (count + 1)) * (value - baseline)
+        self.count, self.fast, self.baseline = count, fast, baseline
 
     @property
     def trend(self) -> Trend:
         """What the last alarm said, while it is recent."""
         return self.alarm if self.count - self.alarm_at < REMEMBERED_EXECUTIONS else "stable"
 
-    def _test(self) -> None:
-        if self.count <= LEARNING_EXECUTIONS:
-            return
-        variance = max(self.baseline * (1.0 - self.baseline), LEAST_VARIANCE)
-        z = (self.fast - self.baseline) / math.sqrt(variance * FAST / (2.0 - FAST))
-        if abs(z) > ALARM:
-            self.alarm = "degrading" if z > 0 else "improving"
-            self.alarm_at = self.count
-            self.fast = self.baseline
+
+def _is_far(difference: float, baseline: float) -> bool:
+    """Whether z > ALARM, squared: this is asked for every execution."""
+    variance = baseline * (1.0 - baseline)
+    return difference * difference > ALARM_SQUARED * max(variance, LEAST_VARIANCE)

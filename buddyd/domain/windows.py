@@ -11,8 +11,11 @@ from typing import Protocol
 
 import msgspec
 
+from buddyd.domain.names import join, split
+
 MINUTE = 60
 HOUR = 3600
+HOUR_MINUTES = 60
 DAY_MINUTES = 1440
 MONTH_HOURS = 720
 # Buckets that have left a window are kept this long, so that a clock that is put back finds them.
@@ -40,9 +43,9 @@ def month_floor(now: float) -> int:
     return hour_of(now) - MONTH_HOURS + 1
 
 
-def has_left(last: float, at: float) -> bool:
-    """Whether what was last at `last` had left the 30-day window, and its grace, at `at`."""
-    return hour_of(last) < month_floor(at) - GRACE_HOURS
+def has_left(last: float, hour: int) -> bool:
+    """Whether what was last at `last` had left the 30-day window, and its grace, in `hour`."""
+    return hour_of(last) < hour - MONTH_HOURS + 1 - GRACE_HOURS
 
 
 def midnight_minute(now: float, zone: tzinfo) -> int:
@@ -55,7 +58,7 @@ def midnight_minute(now: float, zone: tzinfo) -> int:
 
 def rfc3339(time: float) -> str:
     """Unix seconds as an RFC 3339 UTC string that ends in `Z`."""
-    return datetime.fromtimestamp(time, UTC).replace(tzinfo=None).isoformat() + "Z"
+    return datetime.fromtimestamp(time, UTC).isoformat().removesuffix("+00:00") + "Z"
 
 
 class Part(Protocol):
@@ -106,10 +109,7 @@ class Buckets:
 
     def add(self, number: int, key: str, values: Sequence[int]) -> None:
         """Add `values` under `key` in bucket `number`."""
-        bucket = self._open.get(number)
-        if bucket is None:
-            bucket = self._open[number] = self.get(number)
-        _increase(bucket, key, values)
+        _increase(self._open.get(number) or self._opened(number), key, values)
 
     def get(self, number: int) -> dict[str, Cell]:
         """The sums of one bucket by key."""
@@ -117,6 +117,10 @@ class Buckets:
             return self._open[number]
         packed = self._packed.get(number)
         return {} if packed is None else _decode(packed)
+
+    def _opened(self, number: int) -> dict[str, Cell]:
+        bucket = self._open[number] = self.get(number)
+        return bucket
 
     def drop_before(self, number: int) -> None:
         """Forget all buckets before `number`."""
@@ -157,22 +161,23 @@ class Window(Buckets):
 
     def add(self, number: int, key: str, values: Sequence[int]) -> None:
         """Add `values` under `key`; what lies further back than the grace is passed over."""
-        if number < self.floor - self.grace:
-            return
-        super().add(number, key, values)
         if number >= self.floor:
             _increase(self.totals, key, values)
+        elif number < self.floor - self.grace:
+            return
+        _increase(self._open.get(number) or self._opened(number), key, values)
 
-    def move(self, floor: int) -> None:
-        """Let the totals begin at bucket `floor`; it may move either way."""
+    def move(self, floor: int) -> bool:
+        """Let the totals begin at bucket `floor`, which may move either way; True if it did."""
         before, self.floor = self.floor, floor
         if floor == before:
-            return
+            return False
         low, high, change = (before, floor, -1) if floor > before else (floor, before, 1)
         for number in [number for number in self if low <= number < high]:
             for key, cell in self.get(number).items():
                 _increase(self.totals, key, [change * value for value in cell])
         self.drop_before(floor - self.grace)
+        return True
 
     def restore(self, key: str | int, state: bytes) -> None:
         """Take back one bucket, and count it."""
@@ -182,11 +187,46 @@ class Window(Buckets):
                 _increase(self.totals, name, cell)
 
 
+class PairWindow(Window):
+    """A window whose keys are two names, joined; it finds all that is under the first of them."""
+
+    def __init__(self, grace: int) -> None:
+        super().__init__(grace)
+        # The second names by the first one, and perhaps some that have left; None until asked for.
+        self._seconds: dict[str, set[str]] | None = None
+
+    def add(self, number: int, key: str, values: Sequence[int]) -> None:
+        """Add `values` under a pair."""
+        if self._seconds is not None and key not in self.totals:
+            self._note(key, self._seconds)
+        super().add(number, key, values)
+
+    def move(self, floor: int) -> bool:
+        """Let the totals begin at bucket `floor`."""
+        moved = super().move(floor)
+        if moved:
+            self._seconds = None
+        return moved
+
+    def under(self, first: str) -> dict[str, Cell]:
+        """The totals by second name, in no order."""
+        if self._seconds is None:
+            self._seconds = {}
+            for key in self.totals:
+                self._note(key, self._seconds)
+        keys = {name: join(first, name) for name in self._seconds.get(first, ())}
+        return {name: self.totals[key] for name, key in keys.items() if key in self.totals}
+
+    @staticmethod
+    def _note(key: str, seconds: dict[str, set[str]]) -> None:
+        first, second = split(key)
+        seconds.setdefault(first, set()).add(second)
+
+
 def _increase(sums: dict[str, Cell], key: str, values: Sequence[int]) -> None:
     cell = sums.get(key)
     if cell is None:
-        # A flag counts as 0 or 1, and must be written down as such.
-        sums[key] = [int(value) for value in values]
+        sums[key] = list(values)
         return
     for position, value in enumerate(values):
         cell[position] += value

@@ -21,11 +21,12 @@ from buddyd.protocol.messages import (
     ErrorCode,
     ErrorObject,
     ErrorResponse,
+    RecordExecutions,
     Request,
     RequestId,
     SuccessResponse,
 )
-from buddyd.protocol.wording import ended, explain, lowered
+from buddyd.protocol.wording import NO_CONTROL_CHARACTERS, ended, explain, lowered
 
 HEADER_BYTES = 4
 # A message of this size or more could not be told from JSON by its first byte (`[` is 0x5B).
@@ -208,7 +209,21 @@ def decode_params(encoding: Encoding, request: IncomingRequest, params: type[T])
         raise InvalidParams(*explain(error, known)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _parse_error(encoding, error, request.answer_id) from None
+    if path := _path_of_faulty_text(value):
+        raise InvalidParams(NO_CONTROL_CHARACTERS, path)
     return value
+
+
+def _path_of_faulty_text(params: Struct) -> str | None:
+    match params:
+        case Execution():
+            if field := params.faulty_text():
+                return f"$.{field}"
+        case RecordExecutions(executions=executions):
+            for index, execution in enumerate(executions):
+                if field := execution.faulty_text():
+                    return f"$.executions[{index}].{field}"
+    return None
 
 
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from buddyd.domain import answers
-from buddyd.domain.answers import Answer, ReportedState
+from buddyd.domain.answers import Answer, EventName, ReportedState
 from buddyd.domain.execution import Execution, Name, UnixTime
 
 PROTOCOL = 1
@@ -125,6 +125,27 @@ class GetDaemonStatus(Request, frozen=True):
     """How the daemon itself does."""
 
 
+# Notifications
+
+
+class Subscribe(Request, frozen=True):
+    """Tell this connection, from now on and without being asked, what happens."""
+
+    events: Annotated[list[EventName], Meta(min_length=1, max_length=2)]
+    agent_id: Name | UnsetType = UNSET
+    """This and the next three choose among the executions; `changed` is told whatever they say."""
+    tool_name: Name | UnsetType = UNSET
+    task_id: Name | UnsetType = UNSET
+    success: bool | UnsetType = UNSET
+
+
+class Unsubscribe(Request, frozen=True):
+    """Tell this connection no more of it."""
+
+    subscription: Annotated[int, Meta(ge=1, le=2**63 - 1)]
+    """The number that the answer to `subscribe` gave."""
+
+
 # Administration
 
 
@@ -171,6 +192,8 @@ METHODS: dict[str, Method] = {
     "get_executions": Method(GetExecutions, answers.Executions, Role.QUERY),
     "get_hourly_summaries": Method(GetHourlySummaries, answers.HourlySummaries, Role.QUERY),
     "get_daemon_status": Method(GetDaemonStatus, answers.DaemonStatus, Role.QUERY),
+    "subscribe": Method(Subscribe, answers.Subscribed, Role.QUERY),
+    "unsubscribe": Method(Unsubscribe, answers.Done, Role.QUERY),
     "run_hourly_aggregation": Method(RunHourlyAggregation, answers.Aggregation, Role.ADMIN),
     "cleanup_old_data": Method(CleanupOldData, answers.Cleanup, Role.ADMIN),
     "backup": Method(Backup, answers.BackupDone, Role.ADMIN),

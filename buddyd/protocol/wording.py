@@ -11,11 +11,12 @@ from typing import get_args
 
 import msgspec
 
-from buddyd.domain.answers import ReportedState
+from buddyd.domain.answers import EventName, ReportedState
 from buddyd.domain.execution import EffortLevel
 
 LONGEST_QUOTE = 64
 """Characters of what a client sent that are sent back to it."""
+NO_CONTROL_CHARACTERS = "Expected text without control characters"
 
 _TYPES = {
     "array": "a list",
@@ -29,6 +30,7 @@ _TYPES = {
     "str": "text",
 }
 _CHOICES: dict[str, tuple[str, ...]] = {
+    "events": get_args(EventName),
     "human_effort_level": get_args(EffortLevel),
     "jsonrpc": ("2.0",),
     "status": get_args(ReportedState),
@@ -56,7 +58,7 @@ def explain(error: msgspec.ValidationError, known: Iterable[str] = ()) -> tuple[
     if choice := _BAD_CHOICE.match(reason):
         return f"Expected {_choices(path)}, got {cut(choice['value'])}", path
     if "matching regex" in reason:
-        return "Expected text without control characters", path
+        return NO_CONTROL_CHARACTERS, path
     return _in_words(reason), path
 
 
@@ -89,7 +91,7 @@ def _either(types: list[str]) -> str:
 
 
 def _choices(path: str) -> str:
-    return _listed(_CHOICES.get(path.rpartition(".")[2], ("another value",)))
+    return _listed(_CHOICES.get(path.rpartition(".")[2].partition("[")[0], ("another value",)))
 
 
 def _listed(words: Iterable[str]) -> str:

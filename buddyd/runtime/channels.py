@@ -46,7 +46,8 @@ class Mailbox(Generic[M]):
         self.capacity = capacity
         self._refusal: Unavailable | None = Unavailable(f"The {owner} actor is starting.", 0.2)
         self._end = anyio.Event()
-        self._send, self._receive = anyio.create_memory_object_stream[Envelope[M]](capacity)
+        # None is no message: it wakes who waits for one.
+        self._send, self._receive = anyio.create_memory_object_stream[Envelope[M] | None](capacity)
 
     @property
     def finished(self) -> bool:
@@ -100,12 +101,17 @@ class Mailbox(Generic[M]):
         return True
 
     async def take(self) -> list[Envelope[M]]:
-        """Wait for a message and take everything that waits; empty after `finish`."""
+        """Wait for a message, take everything that waits; empty after `finish`, and on `wake`."""
         try:
             first = await self._receive.receive()
         except anyio.EndOfStream:
             return []
-        return [first, *self.waiting()]
+        return [*_real(first), *self.waiting()]
+
+    def wake(self) -> None:
+        """Let `take` wait no longer."""
+        if not self.finished and not self.depth:
+            self._send.send_nowait(None)
 
     def close(self) -> None:
         """Answer what is left and let go of the channel."""
@@ -118,9 +124,13 @@ class Mailbox(Generic[M]):
         found: list[Envelope[M]] = []
         while True:
             try:
-                found.append(self._receive.receive_nowait())
+                found += _real(self._receive.receive_nowait())
             except (anyio.WouldBlock, anyio.EndOfStream, anyio.ClosedResourceError):
                 return found
+
+
+def _real(envelope: Envelope[M] | None) -> tuple[Envelope[M], ...]:
+    return () if envelope is None else (envelope,)
 
 
 async def ask(mailbox: Mailbox[M], message: M) -> object:

@@ -15,6 +15,7 @@ from msgspec import Struct
 from buddyd.errors import ActorGaveUp, FatalError, Unavailable
 from buddyd.runtime.actor import Actor
 from buddyd.runtime.channels import Envelope, Mailbox
+from buddyd.runtime.timer import Timer
 
 log = structlog.get_logger()
 
@@ -71,7 +72,9 @@ class Child:
         self._in_hand: list[Envelope[Any]] = []
         self._seconds_hung = 0.0
         self._progressed_at: float | None = None
-        self._limit = anyio.CancelScope()
+        self._life_scope = anyio.CancelScope()
+        self._watch = Timer(self._look)
+        self._alarm = Timer(mailbox.wake)
         actor.on_progress = self._progress
         self._lives = False
         self._ready = anyio.Event()
@@ -91,6 +94,8 @@ class Child:
     async def live(self, escalate: Callable[[FatalError], None]) -> None:
         """Run until the mailbox is finished; what cannot be survived goes to `escalate`."""
         self._lives = True
+        # Whatever is logged on its behalf, in whichever layer, bears its name.
+        structlog.contextvars.bind_contextvars(actor=self.name)
         try:
             with self._scope:
                 while not await self._life(escalate):
@@ -122,8 +127,7 @@ class Child:
     async def _life(self, escalate: Callable[[FatalError], None]) -> bool:
         """From start to crash (False) or end (True)."""
         try:
-            await self._start()
-            await self._serve()
+            await self._start_and_serve()
         except FatalError as error:
             self._fail(error, escalate)
             return True
@@ -131,11 +135,26 @@ class Child:
             return await self._crashed(error, escalate)
         return True
 
+    async def _start_and_serve(self) -> None:
+        try:
+            with anyio.CancelScope() as self._life_scope:
+                await self._start()
+                await self._serve()
+                return
+        finally:
+            self._watch.stop()
+            self._alarm.stop()
+        self._seconds_hung += self.actor.turn_limit
+        message = f"It made no progress for {self.actor.turn_limit:g} s."
+        raise TimeoutError(message)
+
     async def _start(self) -> None:
         if self.state is not State.STARTING:
             self._move(State.STARTING)
-        await self._limited(self.actor.start())
+        await self._watched(self.actor.start())
         self._move(State.RUNNING)
+        if self.restarts:
+            log.info("actor restarted", actor=self.name, restarts=self.restarts)
         self.mailbox.open()
         self._ready.set()
 
@@ -147,7 +166,7 @@ class Child:
             self._in_hand = [e for e in self._in_hand if e.unanswered] + envelopes
             if self.mailbox.finished and not envelopes:
                 break
-            wait = await self._limited(self.actor.turn(envelopes))
+            wait = await self._watched(self.actor.turn(envelopes))
         self._move(State.STOPPING)
         await self.actor.stop()
 
@@ -156,25 +175,29 @@ class Child:
         if wait is not None and wait <= 0:
             await anyio.lowlevel.checkpoint()
             return self.mailbox.waiting()
-        with anyio.move_on_after(wait):
-            return await self.mailbox.take()
-        return []
+        if wait is not None:
+            self._alarm.ring_within(wait)
+        return await self.mailbox.take()
 
-    async def _limited(self, work: Awaitable[T]) -> T:
-        """Let the actor do something; it is cancelled where it makes no progress."""
+    async def _watched(self, work: Awaitable[T]) -> T:
+        """Let the actor do something; its life is cancelled where it makes no progress."""
+        self._progress()
+        self._watch.ring_within(self.actor.turn_limit)
         try:
-            with anyio.CancelScope() as self._limit:
-                self._progress()
-                return await work
+            return await work
         finally:
             self._progressed_at = None
-        self._seconds_hung += self.actor.turn_limit
-        message = f"It made no progress for {self.actor.turn_limit:g} s."
-        raise TimeoutError(message)
 
     def _progress(self) -> None:
-        self._limit.deadline = anyio.current_time() + self.actor.turn_limit
         self._progressed_at = time.monotonic()
+
+    def _look(self) -> None:
+        """See whether it hangs. This comes once in a while, so that a turn need not set a limit."""
+        left = self.actor.turn_limit - self.seconds_without_progress
+        if left > 0:
+            self._watch.ring_within(left)
+        else:
+            self._life_scope.cancel()
 
     async def _crashed(self, error: Exception, escalate: Callable[[FatalError], None]) -> bool:
         """Rest after a crash; True where there were too many."""
@@ -242,7 +265,7 @@ class Supervisor:
     async def start(self, tasks: anyio.abc.TaskGroup) -> None:
         """Start the actors in order, each after the one before is ready."""
         for child in self.children:
-            tasks.start_soon(child.live, self._escalate, name=f"actor {child.name}")
+            tasks.start_soon(child.live, self.escalate, name=f"actor {child.name}")
             await child.ready()
 
     async def stop(self, limit: float = 15.0) -> None:
@@ -258,7 +281,8 @@ class Supervisor:
         """The actors that have made no progress for more than `limit` seconds."""
         return [child.name for child in self.children if child.seconds_without_progress > limit]
 
-    def _escalate(self, error: FatalError) -> None:
+    def escalate(self, error: FatalError) -> None:
+        """Say that the daemon must end, whoever has met the reason; the first one counts."""
         if self.failure is None:
             self.failure = error
             self.failed.set()

@@ -157,6 +157,8 @@ class Server:
         self._settings = settings
         self._most = most_connections
         self._sessions: set[Session] = set()
+        # Connections that were accepted and have not ended, those included that wait for a session.
+        self._accepted = 0
         self._refused = 0
         self._accepting = anyio.CancelScope()
         self._change = anyio.Event()
@@ -176,7 +178,7 @@ class Server:
         for session in self._sessions:
             session.drain()
         with anyio.move_on_after(limit):
-            while self._sessions:
+            while self._accepted:
                 await self._changed()
 
     async def _accept_all(self, listener: socket.socket, sessions: anyio.abc.TaskGroup) -> None:
@@ -189,6 +191,7 @@ class Server:
                 except OSError as error:
                     await self._survive(error, listener, spare)
                     continue
+                self._accepted += 1
                 sessions.start_soon(self._keep, connection)
                 while self._refused >= MOST_REFUSED:
                     await self._changed()
@@ -219,16 +222,19 @@ class Server:
             await self._turn_away(connection, EXHAUSTED_SECONDS)
 
     async def _keep(self, connection: Connection) -> None:
-        async with connection:
-            try:
+        try:
+            async with connection:
                 if len(self._sessions) >= self._most:
                     log.warning("connection refused", reason="too many", limit=self._most)
                     await self._turn_away(connection, REFUSED_SECONDS)
                 else:
                     await self._serve_one(connection)
-            except Exception:
-                # A fault in one connection is no reason to leave the others.
-                log.exception("session failed")
+        except Exception:
+            # A fault in one connection is no reason to leave the others.
+            log.exception("session failed")
+        finally:
+            self._accepted -= 1
+            self._tell()
 
     async def _serve_one(self, connection: Connection) -> None:
         session = Session(connection, self.policy(credentials(connection.raw)), self._settings)
@@ -242,7 +248,6 @@ class Server:
         finally:
             self._sessions.discard(session)
             self._settings.traffic.connections -= 1
-            self._tell()
 
     async def _turn_away(self, connection: Connection, patience: float) -> None:
         """Tell a connection that there are too many, in the encoding that it speaks."""
@@ -256,8 +261,9 @@ class Server:
         session = Session(connection, frozenset(Role), settings)
         self._refused += 1
         try:
-            with anyio.move_on_after(patience):
-                await session.run()
+            if await connection.says_something(patience):
+                with anyio.move_on_after(patience):
+                    await session.run()
         finally:
             self._refused -= 1
             self._tell()

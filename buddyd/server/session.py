@@ -36,10 +36,12 @@ from buddyd.protocol.messages import (
 )
 from buddyd.protocol.wording import cut, ended, lowered
 from buddyd.runtime.channels import Deliver
+from buddyd.server.outlet import Outlet
+from buddyd.server.places import Place, Places
 
 log = structlog.get_logger()
 
-Dispatch = Callable[[Request | Execution, Deliver], Awaitable[None]]
+Dispatch = Callable[[Request | Execution, Deliver, Outlet], Awaitable[None]]
 
 READ_BYTES = 65_536
 WRITE_BYTES = 65_536
@@ -54,6 +56,9 @@ MOST_LARGE = 8
 from their first bytes to their answer. The others wait for their turn; small ones do not."""
 MESSAGE_SECONDS = 30.0
 """How long a message may take to come, once it has begun."""
+LAST_SECONDS, FIRST_SECONDS = 0.05, 1.0
+"""How long a drained session still listens for what is on its way; and one that has said nothing
+yet, whose client has just connected and is about to."""
 WRITE_SECONDS = 30.0
 """How long a client may go without reading."""
 ANSWER_SECONDS = 30.0
@@ -75,7 +80,7 @@ class SessionSettings(Struct, frozen=True):
     dispatch: Dispatch
     max_message_bytes: int
     traffic: Traffic
-    large: anyio.Semaphore = msgspec.field(default_factory=lambda: anyio.Semaphore(MOST_LARGE))
+    large: Places = msgspec.field(default_factory=lambda: Places(MOST_LARGE))
     """The places for large messages."""
 
 
@@ -107,8 +112,7 @@ class Session:
         self._roles = roles
         self._settings = settings
         self._framer = Framer(settings.max_message_bytes)
-        # Whether this connection has a place for the large message that is coming.
-        self._has_place = False
+        self._place = Place(settings.large)
         self._reading = anyio.CancelScope()
         self._pending: dict[int, _Pending] = {}
         self._tokens = 0
@@ -116,6 +120,10 @@ class Session:
         self._whole_by = math.inf
         self._unsent: list[bytes] = []
         self._unsent_bytes = 0
+        # Those of them that are answers.
+        self._owed_bytes = 0
+        self._outlet: Outlet | None = None
+        self._writing = anyio.CancelScope()
         self._news = anyio.Event()
         self._room = anyio.Event()
         self._read_all = False
@@ -129,16 +137,24 @@ class Session:
                 tasks.start_soon(self._write)
                 await self._read()
                 self._read_all = True
+                self._end_outlet()
                 self._news.set()
+                if self._reading.cancel_called and not self._pending and not self._owed_bytes:
+                    # Only news wait, for a client that may not read them: it is not waited for.
+                    self._writing.cancel()
         except* (anyio.BrokenResourceError, anyio.ClosedResourceError, TimeoutError) as gone:
             log.debug("client gone", reason=str(gone.exceptions[0]))
         finally:
             # The places of what was taken on are free once that is answered.
-            self._give_up_place()
+            self._place.give_up()
+            self._end_outlet()
 
     def drain(self) -> None:
-        """Read nothing more; what was received is still answered."""
-        self._reading.cancel()
+        """Read only what is on its way; what was received is still answered."""
+        # `framer.encoding` is known from the first byte on.
+        patience = FIRST_SECONDS if self._framer.encoding is None else LAST_SECONDS
+        self._reading.deadline = anyio.current_time() + patience
+        self._end_outlet()
 
     # Incoming
 
@@ -164,6 +180,8 @@ class Session:
             await self._take_place(self._framer.pending)
             try:
                 with anyio.fail_after(self._whole_by - anyio.current_time()):
+                    if self._place.is_held:
+                        return await self._place.receive(self._stream.receive)
                     return await self._stream.receive(READ_BYTES)
             except anyio.EndOfStream:
                 pass
@@ -178,27 +196,28 @@ class Session:
 
     async def _take_place(self, size: int) -> None:
         """Wait for one's turn, where what there is of a message is large."""
-        if size > LARGE_BYTES and not self._has_place:
-            await self._settings.large.acquire()
-            self._has_place = True
+        if size > LARGE_BYTES and not self._place.is_held:
+            await self._until_room()
+            await self._place.take()
             # Its time begins anew: it was not for the client that it had to wait.
             self._whole_by = anyio.current_time() + MESSAGE_SECONDS
 
-    def _give_up_place(self) -> None:
-        if self._has_place:
-            self._has_place = False
-            self._settings.large.release()
-
-    async def _take(self, message: bytes) -> None:
-        """Answer a message, or see to it that it will be answered."""
+    async def _until_room(self) -> None:
+        """Wait while too much is unanswered, or not yet read by the client."""
         while len(self._pending) >= MOST_PENDING or self._unsent_bytes >= MOST_UNSENT_BYTES:
             self._room = anyio.Event()
             await self._room.wait()
+
+    async def _take(self, message: bytes) -> None:
+        """Answer a message, or see to it that it will be answered."""
+        if not self._place.is_held:
+            # With a place, nothing is waited for but the message: others wait for the place.
+            await self._until_room()
         await self._take_place(len(message))
         try:
             request = decode_request(self._encoding, message)
         except ProtocolError as error:
-            self._give_up_place()
+            self._place.give_up()
             self._send_error(error.request_id, _described(error))
             return
         token = self._expect(request)
@@ -215,7 +234,7 @@ class Session:
     async def _serve(self, request: IncomingRequest, token: int) -> None:
         method = self._permitted(request.method)
         params = decode_params(self._encoding, request, method.params)
-        await self._settings.dispatch(params, partial(self._conclude, token))
+        await self._settings.dispatch(params, partial(self._conclude, token), self._open_outlet())
 
     def _permitted(self, name: str) -> Method:
         """The method of this name; raises where there is none, or this peer may not use it."""
@@ -241,10 +260,12 @@ class Session:
         deadline = math.inf if patient else anyio.current_time() + ANSWER_SECONDS
         self._tokens += 1
         self._pending[self._tokens] = _Pending(
-            request.answer_id, request.wants_answer, request.method, deadline, self._has_place
+            request.answer_id,
+            request.wants_answer,
+            request.method,
+            deadline,
+            self._place.hand_over(),
         )
-        # The place is the request's from now on.
-        self._has_place = False
         if deadline < self._wakes_at:
             self._news.set()
         return self._tokens
@@ -267,7 +288,7 @@ class Session:
         if isinstance(outcome, Answer):
             self._send_result(pending.id, outcome)
         else:
-            self._send_error(pending.id, _described(outcome))
+            self._send_error(pending.id, _described(outcome, pending.method))
 
     def _send_result(self, request_id: RequestId, result: Answer) -> None:
         try:
@@ -281,31 +302,50 @@ class Session:
     def _send_error(self, request_id: RequestId, error: ErrorObject) -> None:
         self._send(encode_error(self._encoding, request_id, error))
 
+    def _open_outlet(self) -> Outlet:
+        if self._outlet is None:
+            self._outlet = Outlet(self._encoding, lambda: self._unsent_bytes, self._queue)
+        return self._outlet
+
+    def _end_outlet(self) -> None:
+        if self._outlet is not None:
+            self._outlet.end()
+
     def _send(self, data: bytes) -> None:
+        self._owed_bytes += len(data)
+        self._queue(data)
+
+    def _queue(self, data: bytes) -> None:
         self._unsent.append(data)
         self._unsent_bytes += len(data)
         self._news.set()
 
     async def _write(self) -> None:
-        while True:
-            if self._unsent:
-                await self._flush()
-            elif self._read_all and not self._pending:
-                return
-            else:
-                self._news = anyio.Event()
-                self._wakes_at = min((p.deadline for p in self._pending.values()), default=math.inf)
-                with anyio.move_on_after(self._wakes_at - anyio.current_time()):
-                    await self._news.wait()
-                self._expire()
+        with self._writing:
+            while self._unsent or self._pending or not self._read_all:
+                if self._unsent:
+                    await self._flush()
+                else:
+                    await self._wait_for_news()
+
+    async def _wait_for_news(self) -> None:
+        self._news = anyio.Event()
+        self._wakes_at = min((p.deadline for p in self._pending.values()), default=math.inf)
+        with anyio.move_on_after(self._wakes_at - anyio.current_time()):
+            await self._news.wait()
+        self._expire()
 
     async def _flush(self) -> None:
         data, self._unsent = b"".join(self._unsent), []
+        owed = self._owed_bytes
         for begin in range(0, len(data), WRITE_BYTES):
             with anyio.fail_after(WRITE_SECONDS):
                 await self._stream.send(data[begin : begin + WRITE_BYTES])
         self._unsent_bytes -= len(data)
+        self._owed_bytes -= owed
         self._make_room()
+        if self._outlet is not None:
+            self._outlet.emptied()
 
     def _make_room(self) -> None:
         self._room.set()
@@ -326,8 +366,8 @@ def _error(code: int, message: str, data: ErrorData) -> ErrorObject:
     return ErrorObject(code=code, message=message, data=data)
 
 
-def _described(outcome: object) -> ErrorObject:
-    """An error as the protocol tells it."""
+def _described(outcome: object, method: str | None = None) -> ErrorObject:
+    """An error as the protocol tells it; a fault of the daemon's own goes into the log too."""
     match outcome:
         case _Refused(error=error):
             return error
@@ -343,6 +383,7 @@ def _described(outcome: object) -> ErrorObject:
             message = f"{reason} Try again in {seconds:g} s."
             data = ErrorData(reason=reason, retry_after_seconds=seconds)
             return _error(ErrorCode.UNAVAILABLE, message, data)
-    log.error("request failed", exc_info=outcome if isinstance(outcome, Exception) else None)
+    fault = outcome if isinstance(outcome, Exception) else None
+    log.error("request failed", method=method, exc_info=fault)
     message = "The daemon could not answer because of a fault of its own; its log has the details."
     return _error(ErrorCode.INTERNAL_ERROR, message, ErrorData(reason=type(outcome).__name__))

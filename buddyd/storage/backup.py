@@ -9,6 +9,7 @@ from uuid import uuid4
 import anyio.to_thread
 
 from buddyd.errors import InvalidParams, StorageRefused
+from buddyd.storage.folders import sync
 
 
 async def write(database: Path, target: Path) -> int:
@@ -40,7 +41,7 @@ def _write(database: Path, target: Path) -> int:
         _copy(database, partial)
         # A link, because a rename would overwrite what has come to be there meanwhile.
         os.link(partial, target)
-        _sync_folder(target.parent)
+        sync(target.parent)
         return target.stat().st_size
     except FileExistsError as error:
         reason = f"{target} exists already; a backup overwrites nothing"
@@ -67,11 +68,3 @@ def _copy(database: Path, copy: Path) -> None:
     finally:
         destination.close()
         source.close()
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,11 +1,14 @@
 """The journal in the database: appending to it, and reading it from any point on."""
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from itertools import chain
+from typing import NamedTuple
 
 from msgspec import UNSET, Struct
+from msgspec.structs import astuple, replace
 
-from buddyd.domain.answers import Receipt
+from buddyd.domain.answers import Receipt, StoredExecution
 from buddyd.domain.execution import Execution, new_execution_id
 from buddyd.domain.journal import (
     AgentReported,
@@ -16,29 +19,29 @@ from buddyd.domain.journal import (
     nanodollars,
 )
 from buddyd.domain.names import OTHER, NameBook, NameDraft
-from buddyd.domain.windows import hour_of, month_floor
+from buddyd.domain.windows import HOUR, hour_of, month_floor
 from buddyd.protocol.messages import RecordExecutions, ReportAgent, StartExecution
+from buddyd.storage.bulk import Insert
 from buddyd.storage.database import Database
 from buddyd.storage.ids import id_key
 
 DAY = 86_400
 
-INSERT_EXECUTION = """
-INSERT INTO tier1_raw_metrics (
-    seq, execution_id, task_id, agent_id, tool_name, finished_at, duration_seconds, success,
-    cost_actual, cost_estimate, tokens_used, human_effort_level, browser_used, error_type,
-    recorded_at
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-"""
+INSERT_EXECUTIONS = Insert(
+    "INSERT", "tier1_raw_metrics", ("seq", "recorded_at", *Execution.__struct_fields__)
+)
 
-INSERT_EVENT = """
-INSERT INTO agent_events (
-    seq, recorded_at, agent_id, task_id, tool_name, started_at, queue_depth, status, concurrency
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-"""
+INSERT_EVENTS = Insert(
+    "INSERT",
+    "agent_events",
+    (
+        *("seq", "recorded_at", "agent_id", "task_id", "tool_name", "started_at"),
+        *("queue_depth", "status", "concurrency"),
+    ),
+)
 
-# Takes the id, or says that it was taken before.
-INSERT_ID = "INSERT OR IGNORE INTO execution_ids (id, recorded_hour) VALUES (?, ?)"
+# Takes the ids that were not taken before.
+INSERT_IDS = Insert("INSERT OR IGNORE", "execution_ids", ("id", "recorded_hour"))
 
 HAS_ID = "SELECT 1 FROM execution_ids WHERE id = ?"
 
@@ -98,11 +101,17 @@ class Submitted(Struct, frozen=True):
     received_at: float
 
 
+Row = tuple[object, ...]
+"""An execution as INSERT_EXECUTION takes it: under its true names."""
+
+
 class Appended(Struct, frozen=True):
     """What a transaction appended: the entries, and a receipt for each submission in order."""
 
     entries: list[JournalEntry]
     receipts: list[Receipt]
+    rows: list[Row]
+    """The executions among the entries; see `stored`."""
 
 
 class Journal:
@@ -165,6 +174,14 @@ class Journal:
         }
 
 
+class _Given(NamedTuple):
+    """An execution with what it left to the daemon."""
+
+    execution: Execution
+    execution_id: str
+    finished_at: float
+
+
 class _Batch:
     """The work of one transaction."""
 
@@ -172,54 +189,66 @@ class _Batch:
         self.seq = last_seq
         self._now = now
         self._drafts = drafts
-        self._first_hour = month_floor(now)
+        self._names: dict[str, dict[str, str]] = {kind: {} for kind in drafts}
+        self._first = month_floor(now) * HOUR
         self._entries: list[JournalEntry] = []
-        self._executions: list[tuple[object, ...]] = []
-        self._events: list[tuple[object, ...]] = []
+        self._executions: list[Row] = []
+        self._events: list[Row] = []
 
-    def write(self, connection: sqlite3.Connection, submissions: Iterable[Submitted]) -> Appended:
+    def write(self, connection: sqlite3.Connection, submissions: Sequence[Submitted]) -> Appended:
         """Write all that is new."""
-        receipts = [self._take(connection, submitted) for submitted in submissions]
-        connection.executemany(INSERT_EXECUTION, self._executions)
-        connection.executemany(INSERT_EVENT, self._events)
+        given = [_given(submitted) for submitted in submissions]
+        all_new = self._claim_all(connection, list(chain.from_iterable(given)))
+        receipts = []
+        for submitted, executions in zip(submissions, given, strict=True):
+            if executions:
+                new, expired = (
+                    (executions, 0) if all_new else self._claim_each(connection, executions)
+                )
+                for each in new:
+                    self._add_execution(each)
+                duplicates = len(executions) - len(new) - expired
+                receipts.append(Receipt(len(new), duplicates, expired))
+            else:
+                self._add_event(submitted)
+                receipts.append(Receipt(0, 0, 0))
+        self._insert(connection)
+        return Appended(self._entries, receipts, self._executions)
+
+    def _claim_all(self, connection: sqlite3.Connection, executions: Sequence[_Given]) -> bool:
+        """Take the ids of all; where one has expired or was taken before, of none."""
+        if any(each.finished_at < self._first for each in executions):
+            return False
+        connection.execute("SAVEPOINT ids")
+        hour = hour_of(self._now)
+        keys = [(id_key(each.execution_id), hour) for each in executions]
+        if INSERT_IDS.run(connection, keys) == len(keys):
+            return True
+        connection.execute("ROLLBACK TO ids")
+        return False
+
+    def _claim_each(
+        self, connection: sqlite3.Connection, executions: Sequence[_Given]
+    ) -> tuple[list[_Given], int]:
+        """Take the ids that are new; returns whose they are, and how many have expired."""
+        hour, new, expired = hour_of(self._now), [], 0
+        for each in executions:
+            key = id_key(each.execution_id)
+            if each.finished_at < self._first:
+                expired += connection.execute(HAS_ID, (key,)).fetchone() is None
+            elif INSERT_IDS.run(connection, [(key, hour)]):
+                new.append(each)
+        return new, expired
+
+    def _insert(self, connection: sqlite3.Connection) -> None:
+        INSERT_EXECUTIONS.run(connection, self._executions)
+        INSERT_EVENTS.run(connection, self._events)
         for kind, draft in self._drafts.items():
             rows = ((kind, name, since, day) for name, (since, day) in draft.changed.items())
             connection.executemany(SAVE_NAME, rows)
-        return Appended(self._entries, receipts)
 
-    def _take(self, connection: sqlite3.Connection, submitted: Submitted) -> Receipt:
-        match submitted.request:
-            case RecordExecutions(executions=executions):
-                return self._take_executions(connection, executions, submitted.received_at)
-            case StartExecution() as start:
-                self._take_start(start, submitted.received_at)
-            case ReportAgent() as report:
-                self._take_report(report)
-        return Receipt(accepted=0, duplicates=0, expired=0)
-
-    def _take_executions(
-        self, connection: sqlite3.Connection, executions: list[Execution], received_at: float
-    ) -> Receipt:
-        hour = hour_of(self._now)
-        accepted = duplicates = expired = 0
-        for execution in executions:
-            at = execution.finished_at
-            finished_at = received_at if at is UNSET else at
-            given = execution.execution_id
-            execution_id = new_execution_id() if given is UNSET else given
-            key = id_key(execution_id)
-            if hour_of(finished_at) < self._first_hour:
-                known = connection.execute(HAS_ID, (key,)).fetchone()
-                duplicates += known is not None
-                expired += known is None
-            elif connection.execute(INSERT_ID, (key, hour)).rowcount == 0:
-                duplicates += 1
-            else:
-                accepted += 1
-                self._add_execution(execution, execution_id, finished_at)
-        return Receipt(accepted=accepted, duplicates=duplicates, expired=expired)
-
-    def _add_execution(self, execution: Execution, execution_id: str, finished_at: float) -> None:
+    def _add_execution(self, given: _Given) -> None:
+        execution, execution_id, finished_at = given
         seq = self._next()
         entry = ExecutionRecorded(
             seq=seq,
@@ -239,26 +268,16 @@ class _Batch:
             error_type=execution.error_type,
         )
         self._entries.append(entry)
-        row = (
-            seq,
-            execution_id,
-            execution.task_id,
-            execution.agent_id,
-            execution.tool_name,
-            finished_at,
-            execution.duration_seconds,
-            execution.success,
-            execution.cost_actual,
-            execution.cost_estimate,
-            execution.tokens_used,
-            execution.human_effort_level,
-            execution.browser_used,
-            execution.error_type,
-            self._now,
-        )
-        self._executions.append(row)
+        self._executions.append((seq, self._now, *astuple(execution)))
 
-    def _take_start(self, start: StartExecution, received_at: float) -> None:
+    def _add_event(self, submitted: Submitted) -> None:
+        match submitted.request:
+            case StartExecution() as start:
+                self._add_start(start, submitted.received_at)
+            case ReportAgent() as report:
+                self._add_report(report)
+
+    def _add_start(self, start: StartExecution, received_at: float) -> None:
         at = received_at if start.started_at is UNSET else start.started_at
         entry = ExecutionStarted(
             seq=self._next(),
@@ -272,7 +291,7 @@ class _Batch:
         task = (start.agent_id, start.task_id, start.tool_name, at)
         self._events.append((entry.seq, self._now, *task, None, None, None))
 
-    def _take_report(self, report: ReportAgent) -> None:
+    def _add_report(self, report: ReportAgent) -> None:
         queue_depth = None if report.queue_depth is UNSET else report.queue_depth
         status = None if report.status is UNSET else report.status
         concurrency = None if report.concurrency is UNSET else report.concurrency
@@ -293,7 +312,36 @@ class _Batch:
         return self.seq
 
     def _counted(self, kind: str, name: str) -> str:
-        return self._drafts[kind].counted(name, self.seq, int(self._now // DAY))
+        known = self._names[kind]
+        counted = known.get(name)
+        if counted is None:
+            draft = self._drafts[kind]
+            counted = known[name] = draft.counted(name, self.seq, int(self._now // DAY))
+        return counted
+
+
+def _given(submitted: Submitted) -> list[_Given]:
+    """The executions of a submission; those of a start or a heartbeat are none."""
+    if not isinstance(submitted.request, RecordExecutions):
+        return []
+    given = []
+    for execution in submitted.request.executions:
+        execution_id, finished_at = execution.execution_id, execution.finished_at
+        if execution_id is UNSET or finished_at is UNSET:
+            execution_id = new_execution_id() if execution_id is UNSET else execution_id
+            finished_at = submitted.received_at if finished_at is UNSET else finished_at
+            complete = replace(execution, execution_id=execution_id, finished_at=finished_at)
+            given.append(_Given(complete, execution_id, finished_at))
+        else:
+            given.append(_Given(execution, execution_id, finished_at))
+    return given
+
+
+def stored(row: Row) -> tuple[int, StoredExecution]:
+    """The number of an execution that was appended, and what Tier 1 has of it."""
+    seq, _, *values = row
+    execution = StoredExecution(**dict(zip(Execution.__struct_fields__, values, strict=True)))  # type: ignore[arg-type]
+    return seq, execution  # type: ignore[return-value]
 
 
 def _read(connection: sqlite3.Connection, after: int, limit: int) -> list[JournalEntry]:

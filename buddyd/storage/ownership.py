@@ -5,12 +5,14 @@ It is no file of SQLite's, so that it may be opened and closed at will.
 
 import fcntl
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
 
 from buddyd.errors import AlreadyRunning, StorageBroken
+from buddyd.storage.folders import make_folder
 
 _WIDTH = 16
 
@@ -66,19 +68,44 @@ class Ownership:
 def sole_owner(path: Path) -> Iterator[Ownership]:
     """Hold the lock that says that this daemon has the database at `path`.
 
-    Raises AlreadyRunning where another one has it, StorageBroken where there can be no lock.
+    Raises AlreadyRunning where another one has it, StorageBroken where there can be no lock, or
+    where a lock would not keep others out.
     """
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(path.parent)
+        _refuse_other_names(path)
         lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         reason = f"The database {path} cannot be opened: {error}."
         raise StorageBroken(reason) from error
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(lock, path)
         yield Ownership(lock)
+    finally:
+        os.close(lock)
+
+
+def _lock(descriptor: int, path: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         message = f"Another buddyd has the database {path} open."
         raise AlreadyRunning(message) from None
-    finally:
-        os.close(lock)
+
+
+def _refuse_other_names(path: Path) -> None:
+    """Raise StorageBroken where the file has hard links.
+
+    Its lock and its write-ahead log go by its name: whoever opens it by another one finds neither,
+    and the two destroy it together. A look at it opens nothing.
+    """
+    try:
+        names = path.stat().st_nlink
+    except FileNotFoundError:
+        return
+    if path.is_file() and names > 1:
+        raise StorageBroken(
+            f"The database {path} has {names} names (hard links), and would be damaged where it is "
+            f"used by another one. `find / -samefile {shlex.quote(str(path))}` lists them: "
+            "stop what uses the others and remove them."
+        )

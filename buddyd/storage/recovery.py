@@ -25,6 +25,7 @@ import structlog
 
 from buddyd.errors import StorageBroken
 from buddyd.storage import salvage
+from buddyd.storage.folders import sync
 from buddyd.storage.ownership import Ownership, Past
 from buddyd.storage.schema import APPLICATION_ID, migrate, migrations, schema_version
 
@@ -158,9 +159,9 @@ def _recover(path: Path) -> None:
         version = _version(damaged)
         saved = _save(damaged, saving, version)
     _remove(Path(f"{saving}.source"))
-    _sync(saving)
+    sync(saving)
     saving.rename(f"{path}.recovered-{stamp}")
-    _sync(path.parent)
+    sync(path.parent)
     log.error(
         "the readable rows were saved into a new database",
         damaged=f"{path}.damaged-{stamp}",
@@ -261,7 +262,7 @@ def _finish(path: Path) -> None:
         for source, target in _pairs(path, aside):
             _rename(source, target)
         _rename(recovered, path)
-        log.warning("the damaged database was set aside", database=str(path), aside=aside)
+        log.warning("database recovered", database=str(path), damaged=aside)
 
 
 def _beside(path: Path, mark: str) -> list[Path]:
@@ -282,7 +283,7 @@ def _rename(source: Path, target: Path) -> None:
     if os.path.lexists(target):
         raise FileExistsError(f"{target} exists already, and {source} was to be renamed to it")
     source.rename(target)
-    _sync(target.parent)
+    sync(target.parent)
 
 
 def _free_stamp(path: Path) -> str:
@@ -296,11 +297,3 @@ def _free_stamp(path: Path) -> str:
 def _remove(copy: Path) -> None:
     for side in _SIDES:
         Path(f"{copy}{side}").unlink(missing_ok=True)
-
-
-def _sync(place: Path) -> None:
-    descriptor = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

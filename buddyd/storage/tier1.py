@@ -30,9 +30,10 @@ DELETE FROM agent_events WHERE seq IN (
 )
 """
 
-# The next stretch of ids in the order of the table, and where it ends.
-END_OF_STRETCH = """
-SELECT max(id) FROM (SELECT id FROM execution_ids WHERE id > :after ORDER BY id LIMIT :limit)
+# The next stretch of ids in the order of the table: where it ends, and how many there are.
+STRETCH = """
+SELECT max(id), count(*)
+FROM (SELECT id FROM execution_ids WHERE id > :after ORDER BY id LIMIT :limit)
 """
 
 DELETE_IDS = """
@@ -87,11 +88,11 @@ def delete_ids(
     that expires in a while, and saves an index that would double its size.
     """
     parameters: dict[str, object] = {"after": after, "limit": limit, "before": before_hour}
-    parameters["until"] = connection.execute(END_OF_STRETCH, parameters).fetchone()[0]
-    if parameters["until"] is None:
-        return 0, None
-    deleted = connection.execute(DELETE_IDS, parameters).rowcount
-    return deleted, parameters["until"]  # type: ignore[return-value]
+    until, count = connection.execute(STRETCH, parameters).fetchone()
+    parameters["until"] = until
+    deleted = connection.execute(DELETE_IDS, parameters).rowcount if count else 0
+    # A short stretch is the last one: the ids that come meanwhile are not run after.
+    return deleted, until if count == limit else None
 
 
 def _stored(row: tuple[object, ...]) -> StoredExecution:

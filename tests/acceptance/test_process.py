@@ -303,6 +303,21 @@ def test_the_sqlite3_program_reads_the_database_while_it_runs(daemon: DaemonProc
     assert daemon.call("record_execution", **execution())["result"]["accepted"] == 1
 
 
+def test_where_it_is_started_without_a_standard_error_its_log_goes_into_no_file(
+    tmp_path: Path,
+) -> None:
+    daemon = DaemonProcess(tmp_path)
+    shell = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"]
+    daemon.process = subprocess.Popen([*shell, *daemon.command])
+    with daemon:
+        while not daemon.socket.exists():
+            time.sleep(0.01)
+        assert "result" in daemon.call("ping")
+        folder = Path(f"/proc/{daemon.process.pid}/fd")
+        assert [(folder / number).readlink().name for number in "012"] == ["null"] * 3
+        assert daemon.stop() == 0
+
+
 def test_sighup_takes_over_a_changed_configuration(tmp_path: Path) -> None:
     file = tmp_path / "buddyd.toml"
     file.write_text("[learning]\nhigh_success_rate = 0.95\n")

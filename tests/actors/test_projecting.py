@@ -9,7 +9,7 @@ import pytest
 from buddyd.actors import projecting
 from buddyd.actors.messages import Asked, Committed, PutAway, PutAwayDone, Reconfigured
 from buddyd.domain.costs import Costs
-from buddyd.domain.journal import JournalEntry
+from buddyd.domain.segment import Segment
 from buddyd.domain.settings import DomainSettings
 from buddyd.errors import StorageRefused, Unavailable
 from buddyd.protocol.messages import (
@@ -52,7 +52,7 @@ async def test_a_gap_in_what_the_mailbox_brings_is_filled_in_order(path: Path) -
         appended = await house.journal.append([records(execution("b"))], NOW)
         # The second entry comes without the first, and then once more.
         for _ in range(2):
-            assert house.mailboxes["cost"].offer(Envelope(Committed(appended.entries)))
+            assert house.mailboxes["cost"].offer(Envelope(Committed([Segment(appended.entries)])))
         await until(lambda: house.actors["cost"].seq == 2)
         assert (await house.costs()).api_usage.total_tasks_24h == 2
 
@@ -64,7 +64,7 @@ async def test_an_actor_that_is_behind_catches_up_though_nothing_more_comes(
     async with at_work(path, hears=()) as house:
         first = await house.journal.append([records(execution("a"))], NOW)
         await house.journal.append([records(execution("b"), execution("c"))], NOW)
-        assert house.mailboxes["cost"].offer(Envelope(Committed(first.entries)))
+        assert house.mailboxes["cost"].offer(Envelope(Committed([Segment(first.entries)])))
         await until(lambda: house.actors["cost"].seq == 3)
 
 
@@ -93,7 +93,7 @@ async def test_a_long_journal_is_caught_up_with_in_pieces(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(projecting, "READ_ENTRIES", 7)
-    monkeypatch.setattr(projecting, "FOLDS_AT_ONCE", 3)
+    monkeypatch.setattr(projecting, "SEGMENT_ENTRIES", 3)
     monkeypatch.setattr(projecting, "CHECKPOINT_ENTRIES", 20)
     async with at_work(path, hears=()) as house:
         await house.record(*(execution(f"{n}") for n in range(100)))
@@ -113,9 +113,9 @@ class Fragile(Costs):
 
     faults = 0
 
-    def fold(self, entry: JournalEntry) -> None:
-        super().fold(entry)
-        if entry.agent == "stumbling block" and Fragile.faults:
+    def fold(self, segment: Segment) -> None:
+        super().fold(segment)
+        if "stumbling block" in segment.by_agent and Fragile.faults:
             # It has counted the record already: what is left of it must not be used.
             Fragile.faults -= 1
             raise ValueError("I stumble")

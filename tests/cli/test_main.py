@@ -26,6 +26,8 @@ VERBS = [
     "recommendations",
     "status",
     "ping",
+    "top",
+    "tail",
     "exec",
     "record",
     "hook",
@@ -35,6 +37,7 @@ VERBS = [
     "cleanup",
     "backup",
     "check",
+    "doctor",
 ]
 
 
@@ -69,7 +72,10 @@ def test_a_daemon_that_says_nothing_is_code_69() -> None:
     with running(lambda _: Odd.SILENCE) as peer:
         done = buddyctl("ping", "--timeout", "0.2", socket=peer.socket)
     assert done.returncode == 69
-    assert done.stderr == f"buddyctl: The daemon at {peer.socket} gave no answer within 0.2 s.\n"
+    assert done.stderr == (
+        f"buddyctl: The daemon at {peer.socket} gave no answer within 0.2 s. "
+        "`buddyctl doctor` looks for the cause.\n"
+    )
 
 
 def test_an_error_cannot_drive_the_terminal() -> None:

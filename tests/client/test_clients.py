@@ -68,6 +68,8 @@ EXAMPLES: dict[str, Call[Answer]] = {
     "get_executions": calls.get_executions(tool_name="web_search", success=False, before="7"),
     "get_hourly_summaries": calls.get_hourly_summaries(since=0.0),
     "backup": calls.backup("/var/backups/buddyd.db"),
+    "subscribe": calls.subscribe("execution", tool_name="web_search", success=False),
+    "unsubscribe": calls.unsubscribe(1),
 }
 
 

@@ -1,11 +1,14 @@
 """Ids that the daemon gives, and what a record may hold."""
 
 import time
+import unicodedata
 import uuid
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from buddyd.domain.execution import Execution, new_execution_id
 from buddyd.domain.journal import microseconds, nanodollars
@@ -72,9 +75,6 @@ def test_the_bounds_themselves_are_within(given: dict[str, Any]) -> None:
         {"finished_at": 1e300},
         {"task_id": ""},
         {"agent_id": "a" * 257},
-        {"tool_name": "a\x7fb"},
-        {"tool_name": "a\n"},
-        {"error_type": "\x85"},
         {"error_type": ""},
         {"execution_id": "x" * 65},
         {"human_effort_level": "low"},
@@ -95,3 +95,14 @@ def test_money_is_whole_billionths(dollars: float, expected: int) -> None:
 def test_a_duration_is_whole_millionths() -> None:
     assert microseconds(0.1) + microseconds(0.2) == microseconds(0.3)
     assert microseconds(2_592_000.0) == 2_592_000 * 10**6
+
+
+@example(field="error_type", text="\x85")
+@given(
+    field=st.sampled_from(["task_id", "agent_id", "tool_name", "error_type"]),
+    text=st.text(min_size=1),
+)
+def test_a_text_is_faulty_where_it_holds_a_control_character(field: str, text: str) -> None:
+    execution = Execution(**(LEAST | {field: text}))
+    holds_one = any(unicodedata.category(character) == "Cc" for character in text)
+    assert execution.faulty_text() == (field if holds_one else None)

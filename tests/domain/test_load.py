@@ -44,7 +44,7 @@ def test_busy_time_counts_where_the_execution_ran(
 ) -> None:
     series = BusySeries(WIDTH)
     for run in runs:
-        series.add(*run)
+        series.add(run[0], [run[1:]])
     if restart:
         again = BusySeries(WIDTH)
         for key, state in series.changes():
@@ -58,7 +58,7 @@ def test_busy_time_counts_where_the_execution_ran(
 
 def test_a_window_that_left_is_gone_from_what_is_put_away() -> None:
     series = BusySeries(WIDTH)
-    series.add("a", 0, 2 * WIDTH * SECOND)
+    series.add("a", [(0, 2 * WIDTH * SECOND)])
     assert {key for key, state in series.changes() if state} == {0, 1}
     series.move(1, 2)
     assert dict(series.changes()) == {0: None}
@@ -69,17 +69,17 @@ def test_a_window_that_left_is_gone_from_what_is_put_away() -> None:
 
 def test_an_execution_that_took_no_time_makes_no_series() -> None:
     series = BusySeries(WIDTH)
-    series.add("a", WIDTH * SECOND, WIDTH * SECOND)
-    series.add("a", WIDTH * SECOND + 1, WIDTH * SECOND + 1)
+    series.add("a", [(WIDTH * SECOND, WIDTH * SECOND)])
+    series.add("a", [(WIDTH * SECOND + 1, WIDTH * SECOND + 1)])
     assert series.utilisation("a", 9) == []
 
 
 def test_only_news_of_closed_windows_makes_a_forecast_stale() -> None:
     series = BusySeries(WIDTH)
     series.move(0, 5)
-    series.add("a", 5 * WIDTH * SECOND, 5 * WIDTH * SECOND + 1)
+    series.add("a", [(5 * WIDTH * SECOND, 5 * WIDTH * SECOND + 1)])
     assert series.rows["a"].version == 0
-    series.add("a", 4 * WIDTH * SECOND, 4 * WIDTH * SECOND + 1)
+    series.add("a", [(4 * WIDTH * SECOND, 4 * WIDTH * SECOND + 1)])
     assert series.rows["a"].version == 1
 
 
@@ -94,7 +94,7 @@ def test_windows_know_their_hour_of_the_day() -> None:
 def most(*runs: tuple[float, float]) -> int:
     concurrency = Concurrency()
     for start, end in runs:
-        concurrency.add(round(start * SECOND), round(end * SECOND))
+        concurrency.add([(round(start * SECOND), round(end * SECOND))])
     return concurrency.most
 
 
@@ -136,10 +136,10 @@ def test_the_order_of_arrival_makes_no_difference(runs: list[tuple[int, int]], s
 def test_what_was_seen_more_than_thirty_days_ago_is_forgotten() -> None:
     concurrency = Concurrency()
     for _ in range(3):
-        concurrency.add(0, SECOND)
+        concurrency.add([(0, SECOND)])
     assert concurrency.most == 3
     end = REMEMBERED_DAYS * DAY
-    concurrency.add(end, end + SECOND)
+    concurrency.add([(end, end + SECOND)])
     assert concurrency.most == 3
-    concurrency.add(end + DAY, end + DAY + SECOND)
+    concurrency.add([(end + DAY, end + DAY + SECOND)])
     assert concurrency.most == 1

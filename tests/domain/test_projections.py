@@ -19,6 +19,7 @@ from buddyd.domain.pipeline import Pipeline
 from buddyd.domain.projection import Change, Projection
 from buddyd.domain.registry import Registry
 from buddyd.domain.risk import Risks
+from buddyd.domain.segment import segments
 from buddyd.domain.settings import DomainSettings
 from tests.oracle import Json, Oracle, differences
 from tests.support.workloads import Workload, examples, workloads
@@ -85,8 +86,8 @@ class Life:
 
     def fold(self, entries: list[JournalEntry], now: float) -> None:
         self.projection.advance(now)
-        for entry in entries:
-            self.projection.fold(entry)
+        for segment in segments(entries, 500):
+            self.projection.fold(segment)
         self._since += entries
 
     def put_away(self, now: float) -> None:
@@ -104,8 +105,9 @@ class Life:
         kept = sorted(self._kept.items(), key=str)
         self.projection.restore([Change(*key, state) for key, state in kept])
         self.projection.advance(now)
-        for entry in self._since:
-            self.projection.fold(entry)
+        # Cut elsewhere than the first time.
+        for segment in segments(self._since, 3):
+            self.projection.fold(segment)
 
     def differences(self, oracle: Oracle, now: float) -> list[str]:
         found = self._kind.answers(self.projection, now)

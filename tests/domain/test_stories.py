@@ -22,6 +22,7 @@ from buddyd.domain.journal import microseconds
 from buddyd.domain.pipeline import Pipeline
 from buddyd.domain.projection import Projection
 from buddyd.domain.risk import Risks
+from buddyd.domain.segment import segments
 from buddyd.domain.settings import DomainSettings
 from buddyd.protocol.messages import RecordExecutions, ReportAgent, StartExecution
 from tests.oracle import Oracle, Submission
@@ -43,8 +44,8 @@ class Told:
         before = len(self._journal.entries)
         for request in requests:
             self._journal.send(at, request)
-        for entry in self._journal.entries[before:]:
-            self.projection.fold(entry)
+        for segment in segments(self._journal.entries[before:], 500):
+            self.projection.fold(segment)
 
     def records(self, at: float, *executions: dict[str, Any]) -> None:
         self.hears(at, RecordExecutions(executions=[execution(**each) for each in executions]))
@@ -344,6 +345,23 @@ def test_a_tool_holds_an_agent_up_by_what_it_did_in_this_hour_and_the_23_before_
     assert forecast(told, NOW + HOUR - 1).bottleneck_tools == ["search"]
     told.hears(NOW + HOUR, REPORT)
     assert forecast(told, NOW + HOUR).bottleneck_tools == []
+
+
+def test_tools_that_hold_an_agent_up_equally_go_by_name() -> None:
+    """In floats, a share of 12/30 times one and a half is more than 18/30."""
+    told = Told(Capacity)
+    half = [{"tool_name": "z", "duration_seconds": 2.0, "success": n % 2 == 0} for n in range(6)]
+    whole = [{"tool_name": "a", "duration_seconds": 9.0} for _ in range(2)]
+    told.records(NOW, *half, *whole)
+    assert forecast(told, NOW).bottleneck_tools == ["a", "z"]
+
+
+def test_three_tenths_of_the_busy_time_are_enough() -> None:
+    """In floats, a share of 11/60 times 18/11 is less."""
+    told = Told(Capacity)
+    at_limit = [{"tool_name": "a", "duration_seconds": 1.0, "success": n < 4} for n in range(11)]
+    told.records(NOW, *at_limit, {"tool_name": "b", "duration_seconds": 49.0})
+    assert forecast(told, NOW).bottleneck_tools == ["b", "a"]
 
 
 def test_a_queue_that_will_never_end_spoils_no_answer() -> None:

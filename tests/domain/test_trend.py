@@ -30,7 +30,7 @@ def test_the_chart_is_that_of_the_formula_at_every_step(
     random, chart, seen = Random(seed), Chart(), []
     failures = [failed for stretch in life for failed in drawn(*stretch, random)]
     for number, failed in enumerate(failures):
-        chart.add(failed=failed)
+        chart.add([not failed])
         seen.append(failed)
         if number % 37 == 0:
             chart = msgspec.msgpack.decode(msgspec.msgpack.encode(chart), type=Chart)
@@ -39,21 +39,21 @@ def test_the_chart_is_that_of_the_formula_at_every_step(
 
 
 def add(chart: Chart, *, failed: bool) -> Trend:
-    chart.add(failed=failed)
+    chart.add([not failed])
     return chart.trend
 
 
 def test_nothing_is_said_of_the_first_thirty() -> None:
     chart = Chart()
     for _ in range(30):
-        chart.add(failed=True)
+        chart.add([False])
     assert chart.trend == "stable"
 
 
 def test_a_tool_that_breaks_is_degrading_for_a_hundred_executions() -> None:
     chart = Chart()
     for _ in range(200):
-        chart.add(failed=False)
+        chart.add([True])
     while add(chart, failed=True) == "stable":
         pass
     assert chart.count < 210
@@ -73,10 +73,10 @@ def test_a_fall_to_half_is_found_within_a_few_executions() -> None:
     for seed in range(60):
         random, chart = Random(seed), Chart()
         for failed in drawn(0.02, 500, random):
-            chart.add(failed=failed)
+            chart.add([not failed])
         begin = chart.count
         while chart.alarm_at <= begin:
-            chart.add(failed=random.random() < 0.51)
+            chart.add([random.random() >= 0.51])
         delays.append(chart.count - begin)
     assert median(delays) <= 13
 
@@ -87,6 +87,6 @@ def test_false_alarms_are_rare() -> None:
         chart = Chart()
         for failed in drawn(0.05, 3000, random):
             before = chart.alarm_at
-            chart.add(failed=failed)
+            chart.add([not failed])
             alarms += chart.alarm_at != before
     assert alarms <= 12

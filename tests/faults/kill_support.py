@@ -414,6 +414,14 @@ class Recorder(threading.Thread):
         self._pending.clear()
         self._finish.set()
 
+    def note(self, what: str, keys: list[str]) -> None:
+        """Remember that these were sent, or acknowledged with an answer."""
+        if what == "sent":
+            self.sent |= set(keys)
+        else:
+            self.answers += 1
+            self.acknowledged |= set(keys)
+
     def run(self) -> None:
         """Record over one connection after the other."""
         while self._pending or not self._finish.is_set():
@@ -444,7 +452,7 @@ class Recorder(threading.Thread):
         else:
             request = self._ids.any()
         self._pending[self._number] = request
-        self.sent |= set(keys_of(request))
+        self.note("sent", keys_of(request))
         return (self._number, *method_of(request))
 
     def _take(self, wire: Wire, answer: Mapping[str, Any]) -> None:
@@ -457,10 +465,9 @@ class Recorder(threading.Thread):
             wire.send(number, *method_of(request))
             return
         del self._pending[number]
-        self.answers += 1
         if not self._is_right(number, request, answer.get("result")):
             self.complaints.append(answer)
-        self.acknowledged |= set(keys_of(request))
+        self.note("acknowledged", keys_of(request))
         if isinstance(request, RecordExecutions):
             self._known.append(request)
 

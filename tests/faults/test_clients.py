@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import os
+import signal
 import socket
 import struct
 import threading
@@ -13,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from buddyd.protocol.framing import Encoding
+from buddyd.server.listener import REFUSED_SECONDS
 from tests.support.outside import Client, ObservedDaemon, percentile, until
 from tests.support.process import execution
 
@@ -286,17 +289,28 @@ def test_more_connections_than_allowed_get_an_error_in_their_encoding(
     crowded: ObservedDaemon,
 ) -> None:
     with ExitStack() as stack:
-        over = [
-            stack.enter_context(Client(crowded.socket, encoding))
-            for _ in range(100)
-            for encoding in Encoding
-        ]
-        for client in over:
-            with contextlib.suppress(BrokenPipeError):
-                client.raw.sendall(client.request("ping"))
+        over = []
+        for encoding in list(Encoding) * 100:
+            client = stack.enter_context(Client(crowded.socket, encoding))
+            # At once: who says nothing for two seconds is sent away without a word.
+            client.raw.sendall(client.request("ping"))
+            over.append(client)
         answers = [client.hear() for client in over]
     assert [answer["id"] for answer in answers] == [1] * 200
     assert {answer["error"]["code"] for answer in answers} == {-32000}
+
+
+def test_a_connection_over_the_limit_is_told_so_by_a_daemon_that_stood_still(
+    crowded: ObservedDaemon,
+) -> None:
+    with Client(crowded.socket) as over:
+        crowded.wait_for("connection refused")
+        os.kill(crowded.pid, signal.SIGSTOP)
+        over.raw.sendall(over.request("ping"))
+        # Longer than it waits for what such a client says.
+        time.sleep(REFUSED_SECONDS + 0.2)
+        os.kill(crowded.pid, signal.SIGCONT)
+        assert over.hear()["error"]["code"] == -32000
 
 
 def test_a_place_that_becomes_free_is_given_to_the_next(tmp_path: Path) -> None:
@@ -321,6 +335,45 @@ def test_unfinished_messages_take_bounded_memory_and_small_ones_pass_by(
                 client.raw.sendall((8 * MEGABYTE).to_bytes(4) + bytes(8 * MEGABYTE - 1))
         # Eight of them have come nearly whole; the others wait for their turn.
         assert daemon.figures().memory_bytes - before < 8 * 2 * 8 * MEGABYTE
+
+
+@contextlib.contextmanager
+def tricklers(daemon: ObservedDaemon, count: int) -> Iterator[None]:
+    """Clients that have begun a large message, and send a byte of it now and then."""
+    over = threading.Event()
+
+    def trickle(client: Client) -> None:
+        with contextlib.suppress(OSError):
+            while not over.wait(0.02):
+                client.raw.sendall(b"x")
+
+    with ExitStack() as stack:
+        clients = [stack.enter_context(Client(daemon.socket)) for _ in range(count)]
+        threads = [threading.Thread(target=trickle, args=(client,)) for client in clients]
+        for client in clients:
+            client.raw.sendall(b'{"id":"' + b"x" * 100_000)
+        # The bytes have come before the answer to what was asked after them.
+        daemon.call("ping")
+        for thread in threads:
+            thread.start()
+        yield
+        over.set()
+        for thread in threads:
+            thread.join()
+
+
+def test_clients_that_trickle_large_messages_do_not_keep_others_from_sending_theirs(
+    daemon: ObservedDaemon,
+) -> None:
+    """They would for thirty seconds, which is what a message may take."""
+    batch = [execution(task_id="x" * 256) for _ in range(6_000)]
+    with tricklers(daemon, 8), Client(daemon.socket) as honest:
+        request = honest.request("record_executions", executions=batch)
+        assert len(request) > 2_000_000
+        begin = time.monotonic()
+        honest.raw.sendall(request)
+        assert honest.hear()["result"]["accepted"] == 6_000
+        assert time.monotonic() - begin < LONGEST_SECONDS
 
 
 def test_large_messages_are_served_in_turn(daemon: ObservedDaemon) -> None:

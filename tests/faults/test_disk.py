@@ -1,17 +1,17 @@
 """Disks that are full, read-only or fail, and other programs that hold the database."""
 
-import select
 import shutil
 import signal
 import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
+from buddyd.actors import aggregator
 from tests.faults.disk_support import (
     Ballast,
     aside,
@@ -23,7 +23,7 @@ from tests.faults.disk_support import (
     total,
     trace_or_skip,
 )
-from tests.support.process import PATIENCE_SECONDS, DaemonProcess, execution
+from tests.support.process import PATIENCE_SECONDS, DaemonProcess, PatchedDaemon, execution
 
 UNAVAILABLE = -32000
 
@@ -181,11 +181,67 @@ def test_a_device_that_fails_ends_it_before_it_acknowledges_anything_more(
     code, _, last = end(daemon)
     assert code == 74
     assert "cannot be relied on" in last
-    daemon.process = subprocess.Popen(daemon.command, stderr=subprocess.PIPE, text=True)
-    checked = daemon.wait_for("database checked")
-    assert checked["thorough"] is True
-    daemon.wait_for("started")
+    goes_on_after_a_check(daemon)
     assert acknowledged <= total(daemon) <= acknowledged + 1000
+
+
+@contextmanager
+def failing_from_now_on(daemon: DaemonProcess, call: str, path: str, error: str) -> Iterator[None]:
+    """A system call on a file of the running daemon fails meanwhile."""
+    trace_or_skip()
+    assert daemon.process is not None
+    where = ["-f", "-p", str(daemon.process.pid), "-P", str(daemon.database) + path]
+    inject = ["-e", f"trace={call}", "-e", f"inject={call}:error={error}"]
+    command = ["strace", "-o", "/dev/null", *where, *inject]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tracer:
+        assert tracer.stderr is not None
+        attached = tracer.stderr.readline()
+        assert "attached" in attached, attached
+        try:
+            yield
+        finally:
+            tracer.terminate()
+
+
+def test_a_device_that_fails_a_reader_alone_ends_it_too(daemon: DaemonProcess) -> None:
+    """A page that could not be read once may come back without what was written to it."""
+    for first in range(0, 10_000, 1000):
+        record(daemon, first, 1000)
+    daemon.stop()
+    daemon.start()
+    # After its first round, retention reads nothing for a minute.
+    assert "result" in daemon.call("cleanup_old_data")
+    with failing_from_now_on(daemon, "pread64", "", "EIO"):
+        # Ten thousand records are more than a reader keeps in memory.
+        answer = daemon.call("get_executions", limit=10_000)
+        code, events, last = end(daemon)
+    assert answer["error"]["code"] == UNAVAILABLE
+    assert "ending" in answer["error"]["data"]["reason"]
+    assert code == 74
+    assert "cannot be relied on" in last
+    assert "Traceback" not in str(events)
+    goes_on_after_a_check(daemon)
+    assert total(daemon) == 10_000
+
+
+def test_a_disk_that_turns_read_only_under_it_is_an_honest_end(daemon: DaemonProcess) -> None:
+    """As a file system does after an error of its device; nobody else can do it to one in use."""
+    record(daemon, 0, 100)
+    with failing_from_now_on(daemon, "pwrite64", "-wal", "EROFS"):
+        with suppress(OSError):
+            assert "error" in record(daemon, 100, 1)
+        code, _, last = end(daemon)
+    assert code == 74
+    assert "cannot be relied on" in last
+    goes_on_after_a_check(daemon)
+    assert total(daemon) == 100
+    assert record(daemon, 100, 1)["result"]["accepted"] == 1
+
+
+def goes_on_after_a_check(daemon: DaemonProcess) -> None:
+    daemon.process = subprocess.Popen(daemon.command, stderr=subprocess.PIPE, text=True)
+    assert daemon.wait_for("database checked")["thorough"] is True
+    daemon.wait_for("started")
 
 
 # Another program
@@ -241,13 +297,10 @@ def record_long(daemon: DaemonProcess, first: int) -> None:
 
 def fill_until(daemon: DaemonProcess, event: str, first: int) -> int:
     """Record until the log of the daemon begins with `event`; the next number."""
-    assert daemon.process is not None
-    assert daemon.process.stderr is not None
     for number in range(first, 10**6, 1000):
         record_long(daemon, number)
-        while select.select([daemon.process.stderr], [], [], 0)[0]:
-            if event in daemon.process.stderr.readline():
-                return number + 1000
+        if daemon.has_said(event):
+            return number + 1000
     raise AssertionError(event)
 
 
@@ -265,6 +318,16 @@ def replace(path: Path) -> None:
 
 def remove_log(path: Path) -> None:
     Path(f"{path}-wal").unlink()
+
+
+def test_a_file_that_is_gone_is_noticed_while_nobody_records(tmp_path: Path) -> None:
+    assert aggregator.CLEANUP_SECONDS == 60.0
+    often = "from buddyd.actors import aggregator\naggregator.CLEANUP_SECONDS = 0.1"
+    with PatchedDaemon(tmp_path, often) as daemon:
+        daemon.database.unlink()
+        code, _, last = end(daemon)
+    assert code == 74
+    assert "deleted or replaced" in last
 
 
 @pytest.mark.parametrize("take_away", [remove, replace, remove_log])

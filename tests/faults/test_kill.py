@@ -38,12 +38,12 @@ from tests.faults.kill_support import (
     oracle_of,
     tell,
 )
+from tests.faults.recorder import RecorderProcess
 from tests.oracle import Submission
 from tests.support.daemon import raw_client, running_daemon
 from tests.support.process import PATIENCE_SECONDS, DaemonProcess
 
 HOUR = 3600.0
-CLIENTS = 4
 KILLS_OF_A_LIFE = 12
 
 
@@ -59,7 +59,7 @@ def test_kills_at_random_moments_lose_nothing_and_double_nothing(tmp_path: Path,
     with ExitStack() as stack:
         stack.enter_context(daemon).stop()
         keep_what_is_deleted(daemon.database)
-        recorders = recording(daemon.socket, seed)
+        recorders = recording(daemon, seed)
         stack.callback(abandon, recorders)
         for number in range(KILLS_OF_A_LIFE):
             daemon.start()
@@ -80,36 +80,43 @@ def test_kills_at_random_moments_lose_nothing_and_double_nothing(tmp_path: Path,
     print(f"{KILLS_OF_A_LIFE} kills, {len(entries)} entries, {answers(recorders)} answers")
 
 
-def recording(path: Path, seed: int) -> list[Recorder]:
-    """Clients that record from now on, in both encodings."""
-    encodings = (Encoding.JSON, Encoding.MSGPACK)
-    recorders = [Recorder(path, f"c{n}", encodings[n % 2], seed) for n in range(CLIENTS)]
+Client = Recorder | RecorderProcess
+
+
+def recording(daemon: DaemonProcess, seed: int) -> list[Client]:
+    """Clients that record from now on, in both encodings: threads, and processes of their own."""
+    recorders: list[Client] = []
+    for encoding in Encoding:
+        given = (daemon.socket, f"thread-{encoding.value}", encoding, seed)
+        recorders.append(Recorder(*given))
+        given = (daemon.socket, f"process-{encoding.value}", encoding, seed)
+        recorders.append(RecorderProcess(*given, daemon.folder))
     for recorder in recorders:
         recorder.start()
     return recorders
 
 
-def abandon(recorders: Sequence[Recorder]) -> None:
+def abandon(recorders: Sequence[Client]) -> None:
     for recorder in recorders:
         recorder.abandon()
 
 
-def sent_by(recorders: Sequence[Recorder]) -> frozenset[str]:
+def sent_by(recorders: Sequence[Client]) -> frozenset[str]:
     return frozenset[str]().union(*(recorder.sent for recorder in recorders))
 
 
-def answers(recorders: Sequence[Recorder]) -> int:
+def answers(recorders: Sequence[Client]) -> int:
     return sum(recorder.answers for recorder in recorders)
 
 
-def wait_until_they_go_on(recorders: Sequence[Recorder]) -> None:
+def wait_until_they_go_on(recorders: Sequence[Client]) -> None:
     before, end = answers(recorders), time.monotonic() + PATIENCE_SECONDS
     while answers(recorders) == before:
         assert time.monotonic() < end, "nothing is acknowledged any more"
         time.sleep(0.005)
 
 
-def check_promise(database: Path, recorders: Sequence[Recorder]) -> list[Entry]:
+def check_promise(database: Path, recorders: Sequence[Client]) -> list[Entry]:
     acknowledged = frozenset[str]().union(*(recorder.acknowledged for recorder in recorders))
     return check(database, acknowledged=acknowledged, sent=sent_by(recorders))
 

@@ -79,6 +79,28 @@ def test_by_another_path_it_is_still_the_same_database(
     assert daemon.call("record_execution", **execution())["result"]["accepted"] == 1
 
 
+def test_a_second_name_of_the_database_is_no_way_around_the_lock(
+    daemon: ObservedDaemon, tmp_path: Path
+) -> None:
+    """By another name, SQLite would use another write-ahead log on the same pages."""
+    second = DaemonProcess(tmp_path / "second")
+    second.folder.mkdir()
+    second.database.hardlink_to(daemon.database)
+    done = ended(second)
+    assert done.returncode == 74
+    assert f"The database {second.database} has 2 names" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not Path(f"{second.database}.lock").exists()
+    assert daemon.call("record_execution", **execution())["result"]["accepted"] == 1
+    # The first one, too, starts on it no more before the other name is gone.
+    daemon.stop()
+    assert ended(daemon).returncode == 74
+    second.database.unlink()
+    daemon.start()
+    pipeline = daemon.call("get_task_pipeline")["result"]["last_24_hours"]
+    assert pipeline["total_tasks"] == 1
+
+
 def test_a_dead_daemons_socket_is_taken_over_and_what_it_acknowledged_is_there(
     daemon: ObservedDaemon,
 ) -> None:

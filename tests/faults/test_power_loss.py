@@ -211,6 +211,20 @@ def test_the_entries_of_a_new_database_are_synced_before_the_first_answer(tmp_pa
     assert any(ended is not None and log_begun < ended < left for ended in folder_synced)
 
 
+def test_the_folder_that_is_made_for_a_new_database_is_synced_too(tmp_path: Path) -> None:
+    """Each entry in the folder above it, before the daemon says that it has started."""
+    needs_strace()
+    daemon = TracedDaemon(tmp_path, "-e", "trace=mkdir,mkdirat,fsync,fdatasync")
+    daemon.database = tmp_path / "state" / "inner" / DATABASE
+    with daemon.start():
+        daemon.stop()
+    made = calls(daemon.trace)
+    for folder in (tmp_path / "state", tmp_path / "state" / "inner"):
+        mkdir = next(c for c in made if c.name.startswith("mkdir") and f'"{folder}"' in c.text)
+        synced = [c for c in made if c.name == "fsync" and c.file == folder.parent.name]
+        assert any(sync.began > mkdir.began for sync in synced), folder
+
+
 def test_with_durability_normal_answers_do_not_wait_for_the_disk(tmp_path: Path) -> None:
     """Which also shows that an answer that leaves too early is seen."""
     needs_strace()

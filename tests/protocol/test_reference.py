@@ -10,6 +10,7 @@ import pytest
 from msgspec import Struct, inspect
 
 import buddyd.protocol
+from buddyd import feed
 from buddyd.config import Limits
 from buddyd.errors import InvalidParams
 from buddyd.protocol.framing import (
@@ -24,6 +25,11 @@ from buddyd.protocol.framing import (
     encode_result,
 )
 from buddyd.protocol.messages import METHODS, ErrorCode, ErrorData, ErrorObject, RecordExecutions
+from buddyd.protocol.notifications import (
+    NOTIFICATIONS,
+    decode_notification,
+    encode_notification,
+)
 from buddyd.server import session
 
 REFERENCE = (Path(buddyd.protocol.__file__).parent / "README.md").read_text()
@@ -126,7 +132,7 @@ def test_every_request_of_the_examples_decodes() -> None:
 def test_every_answer_of_the_examples_decodes_and_is_complete() -> None:
     answered = 0
     for block in blocks():
-        if block.language != "json" or block.purpose == "errors":
+        if block.language != "json" or block.purpose in {"errors", "notifications"}:
             continue
         asked: dict[object, str] = {}
         for line in block.text.splitlines():
@@ -142,6 +148,20 @@ def test_every_answer_of_the_examples_decodes_and_is_complete() -> None:
                 assert msgspec.to_builtins(result) == whole["result"]
                 answered += 1
     assert answered >= len(METHODS) - 1
+
+
+def test_every_notification_has_an_example_as_it_is_sent_and_all_its_members_named() -> None:
+    (block,) = [b for b in blocks() if b.purpose == "notifications"]
+    lines = [line[2:].encode() for line in block.text.splitlines()]
+    examples = [decode_notification(Encoding.JSON, line) for line in lines]
+    assert {type(example) for example in examples} == set(NOTIFICATIONS.values())
+    for line, example in zip(lines, examples, strict=True):
+        assert example is not None
+        assert encode_notification(Encoding.JSON, example) == line + b"\n"
+    text = section("Notifications", 2) + section("Recording", 2)
+    for method, params in NOTIFICATIONS.items():
+        assert f"**`{method}`**" in text
+        assert [name for name in members(params) if f"`{name}`" not in text] == []
 
 
 def error_of(line: bytes) -> tuple[object, ErrorObject]:
@@ -218,6 +238,8 @@ def test_the_bytes_of_the_encodings_are_what_they_say() -> None:
         ("time for a message to come", f"{session.MESSAGE_SECONDS:g} s"),
         ("time without the client reading", f"{session.WRITE_SECONDS:g} s"),
         ("time for an answer", f"{session.ANSWER_SECONDS:g} s"),
+        ("subscriptions", f"{feed.MOST_PER_CONNECTION}; {feed.MOST_IN_ALL} "),
+        ("executions that wait", f"{feed.MOST_WAITING:,}"),
     ],
 )
 def test_the_limits_are_those_in_force(what: str, figure: str) -> None:

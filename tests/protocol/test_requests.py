@@ -37,6 +37,8 @@ from buddyd.protocol.messages import (
     Request,
     Role,
     StartExecution,
+    Subscribe,
+    Unsubscribe,
 )
 from buddyd.protocol.wording import lowered
 from tests.support.samples import ANSWERS
@@ -229,6 +231,8 @@ def test_every_method_takes_nothing_or_says_what_is_missing(
         "record_executions": "executions",
         "start_execution": "task_id",
         "report_agent": "agent_id",
+        "subscribe": "events",
+        "unsubscribe": "subscription",
         "backup": "path",
     }
     if field := required.get(method):
@@ -388,6 +392,13 @@ requests: dict[str, st.SearchStrategy[Any]] = {
     ),
     "get_hourly_summaries": st.builds(GetHourlySummaries, since=times, until=times),
     "backup": st.builds(Backup, path=names),
+    "subscribe": st.builds(
+        Subscribe,
+        events=st.lists(st.sampled_from(["execution", "changed"]), min_size=1, max_size=2),
+        tool_name=optional_names,
+        success=st.booleans() | st.just(UNSET),
+    ),
+    "unsubscribe": st.builds(Unsubscribe, subscription=st.integers(1, 2**63 - 1)),
 }
 for _name, _method in METHODS.items():
     requests.setdefault(_name, st.builds(_method.params))

@@ -224,6 +224,53 @@ async def test_too_many_crashes_end_with_the_actor_and_the_cause() -> None:
         assert await refusal(clerk, "hello")
 
 
+async def test_as_many_crashes_as_are_allowed_are_survived_by_each_actor() -> None:
+    clerk, neighbour = Clerk(), Clerk("neighbour")
+    policy = RestartPolicy(most_restarts=2, first_delay=0.0)
+    async with supervised(clerk, neighbour, policy=policy) as supervisor:
+        for each in (clerk, neighbour) * 2:
+            await refusal(each, "crash")
+            await until(lambda: all(c.state is State.RUNNING for c in supervisor.children))
+        assert await ask(clerk.mailbox, "hello") == "hello"
+        assert await ask(neighbour.mailbox, "hello") == "hello"
+        assert supervisor.failure is None
+
+
+async def test_an_actor_that_never_starts_is_given_up_and_the_start_goes_on() -> None:
+    before, clerk, after = Clerk("before"), Clerk(), Clerk("after")
+    clerk.faults_at_start = [OSError(f"fault {number}") for number in range(1, 10)]
+    policy = RestartPolicy(most_restarts=2, first_delay=0.0)
+    async with supervised(before, clerk, after, policy=policy) as supervisor:
+        assert supervisor.failed.is_set()
+        assert isinstance(supervisor.failure, ActorGaveUp)
+        assert str(supervisor.failure) == (
+            "The clerk actor crashed 3 times within 60 s; the last time with OSError: fault 3"
+        )
+        assert (before.starts, clerk.starts, after.starts) == (1, 3, 1)
+        assert supervisor.children[1].last_error == str(supervisor.failure)
+        assert (await refusal(clerk, "hello")).reason == "The daemon is stopping."
+        assert await ask(before.mailbox, "hello") == "hello"
+    assert [child.state for child in supervisor.children] == [State.STOPPED] * 3
+
+
+async def test_a_fatal_error_at_the_start_is_not_tried_again() -> None:
+    clerk = Clerk()
+    clerk.faults_at_start = [StorageBroken("The disk is broken.")]
+    async with supervised(clerk) as supervisor:
+        assert str(supervisor.failure) == "The disk is broken."
+        assert (clerk.starts, supervisor.children[0].restarts) == (1, 0)
+
+
+async def test_the_daemon_ends_for_the_first_of_two_reasons() -> None:
+    clerk, neighbour = Clerk(), Clerk("neighbour")
+    policy = RestartPolicy(most_restarts=0)
+    async with supervised(clerk, neighbour, policy=policy) as supervisor:
+        await refusal(neighbour, "crash")
+        await supervisor.failed.wait()
+        await refusal(clerk, "the disk is broken")
+        assert "The neighbour actor crashed 1 times" in str(supervisor.failure)
+
+
 async def test_crashes_that_lie_far_apart_are_forgiven() -> None:
     clerk = Clerk()
     policy = RestartPolicy(most_restarts=1, within_seconds=0.01, first_delay=0.0)
@@ -244,7 +291,7 @@ async def test_a_fatal_error_is_not_survived() -> None:
         assert isinstance(supervisor.failure, StorageBroken)
         assert clerk.starts == 1
         # What ends the daemon is the first reason, not what follows from it.
-        supervisor._escalate(ActorGaveUp("later"))
+        supervisor.escalate(ActorGaveUp("later"))
         assert isinstance(supervisor.failure, StorageBroken)
 
 

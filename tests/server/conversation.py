@@ -15,6 +15,8 @@ from buddyd.domain.execution import Execution
 from buddyd.protocol.framing import Encoding, Framer, frame
 from buddyd.protocol.messages import Request, Role
 from buddyd.runtime.channels import Deliver
+from buddyd.server.outlet import Outlet
+from buddyd.server.places import Places
 from buddyd.server.session import MOST_LARGE, Session, SessionSettings, Traffic
 
 PONG = Pong(version="1", protocol=1, uptime_seconds=1.0)
@@ -33,9 +35,14 @@ class Script:
         self.delivers: list[Deliver] = []
         self.waits = False
         """Whether requests are never taken on."""
+        self.outlet: Outlet | None = None
+        """Of the last one that came."""
 
-    async def __call__(self, request: Request | Execution, deliver: Deliver) -> None:
+    async def __call__(
+        self, request: Request | Execution, deliver: Deliver, outlet: Outlet
+    ) -> None:
         self.asked.append(request)
+        self.outlet = outlet
         if self.raises is not None:
             raise self.raises
         if self.waits:
@@ -95,11 +102,11 @@ async def session(
     encoding: Encoding = Encoding.JSON,
     roles: frozenset[Role] = frozenset(Role),
     traffic: Traffic | None = None,
-    large: anyio.Semaphore | None = None,
+    large: Places | None = None,
 ) -> AsyncIterator[tuple[Conversation, Session]]:
     """A session and its client; afterwards the client hangs up, and the session has ended."""
     near, far = await pair()
-    places = large or anyio.Semaphore(MOST_LARGE)
+    places = large or Places(MOST_LARGE)
     served = Session(far, roles, SessionSettings(script, LIMIT, traffic or Traffic(), places))
 
     async def serve() -> None:

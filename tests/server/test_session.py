@@ -13,7 +13,9 @@ from buddyd.domain.execution import Execution
 from buddyd.errors import InvalidParams, Unavailable
 from buddyd.protocol.framing import Encoding
 from buddyd.protocol.messages import METHODS, Ping, RecordExecutions, Role
+from buddyd.server import places as places_module
 from buddyd.server import session as module
+from buddyd.server.places import Places
 from buddyd.server.session import Session, Traffic
 from tests.server.conversation import LIMIT, PONG, Script, session, until
 
@@ -401,6 +403,29 @@ async def test_an_idle_session_that_is_drained_ends_at_once() -> None:
         assert await client.rest() == []
 
 
+@pytest.mark.parametrize("spoken", [False, True])
+async def test_a_session_that_is_drained_hears_what_is_on_its_way(
+    monkeypatch: pytest.MonkeyPatch, *, spoken: bool
+) -> None:
+    monkeypatch.setattr(module, "LAST_SECONDS", 5.0)
+    monkeypatch.setattr(module, "FIRST_SECONDS", 5.0)
+    async with session(Script()) as (client, served):
+        if spoken:
+            await client.say(ping(1))
+            await client.hear()
+        served.drain()
+        await client.say(ping(2))
+        assert (await client.hear())["id"] == 2
+
+
+async def test_a_client_that_says_nothing_holds_up_a_stop_for_moments_only() -> None:
+    async with session(Script()) as (client, served):
+        began = anyio.current_time()
+        served.drain()
+        assert await client.rest() == []
+        assert anyio.current_time() - began < 5
+
+
 async def test_a_client_that_goes_away_leaves_nothing_behind() -> None:
     script = Script(outcome=None)
     async with session(script) as (client, _):
@@ -420,14 +445,14 @@ def large(id_: int) -> dict[str, object]:
 
 
 @pytest.fixture
-def places(monkeypatch: pytest.MonkeyPatch) -> anyio.Semaphore:
+def places(monkeypatch: pytest.MonkeyPatch) -> Places:
     """There are two places for messages of more than 400 bytes."""
     monkeypatch.setattr(module, "LARGE_BYTES", 400)
-    return anyio.Semaphore(2)
+    return Places(2)
 
 
 async def test_a_large_message_gives_up_its_place_whatever_becomes_of_it(
-    places: anyio.Semaphore,
+    places: Places,
 ) -> None:
     async with session(Script(), large=places) as (client, _):
         wrong: dict[str, object] = {"id": 1, "method": "ping", "x": "x" * 500}
@@ -435,32 +460,32 @@ async def test_a_large_message_gives_up_its_place_whatever_becomes_of_it(
             await client.say(request)
         for _ in range(9):
             assert "error" in await client.hear()
-    assert places.value == 2
+    assert places.free == 2
 
 
 async def test_half_a_large_message_gives_up_its_place_when_its_client_goes(
-    places: anyio.Semaphore,
+    places: Places,
 ) -> None:
     async with session(Script(), large=places) as (client, _):
         await client.stream.send(b'{"id":"' + b"x" * 1000)
-        await until(lambda: places.value == 1)
-    assert places.value == 2
+        await until(lambda: places.free == 1)
+    assert places.free == 2
 
 
 async def test_a_large_request_that_is_never_taken_on_gives_up_its_place(
-    places: anyio.Semaphore, monkeypatch: pytest.MonkeyPatch
+    places: Places, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "ANSWER_SECONDS", 0.05)
     script = Script()
     script.waits = True
     async with session(script, large=places) as (client, _):
         await client.say({"id": "x" * 500, "method": "ping"})
-        await until(lambda: places.value == 1)
-    assert places.value == 2
+        await until(lambda: places.free == 1)
+    assert places.free == 2
 
 
 async def test_large_messages_wait_for_a_place_and_small_ones_do_not(
-    places: anyio.Semaphore,
+    places: Places,
 ) -> None:
     script = Script(outcome=None)
     async with (
@@ -475,9 +500,66 @@ async def test_large_messages_wait_for_a_place_and_small_ones_do_not(
         await other.say(ping(1))
         assert (await other.hear())["id"] == 1
         await other.say({"id": "x" * 500, "method": "ping"})
-        await until(lambda: places.statistics().tasks_waiting == 1)
+        await until(lambda: places.wanted)
         script.delivers[0](PONG)
         assert (await other.hear())["id"] == "x" * 500
+
+
+async def test_a_client_with_a_place_may_be_slow_until_somebody_waits_for_it(
+    places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places_module, "PATIENCE_SECONDS", 0.05)
+    async with (
+        session(Script(), large=places) as (slow, _),
+        session(Script(), large=places) as (slower, _),
+        session(Script(), large=places) as (other, _),
+    ):
+        for client in (slow, slower):
+            await client.stream.send(b'{"method":"ping","id":"' + b"x" * 1000)
+        await until(lambda: places.free == 0)
+        await anyio.sleep(0.1)
+        await slow.stream.send(b'"}\n')
+        assert (await slow.hear())["id"] == "x" * 1000
+        await slow.stream.send(b'{"method":"ping","id":"' + b"x" * 1000)
+        await until(lambda: places.free == 0)
+        await other.say({"id": "y" * 500, "method": "ping"})
+        assert (await other.hear())["id"] == "y" * 500
+        # Who had been slow before is the first to go.
+        assert await slower.rest() == []
+
+
+LONG = Aggregation(timestamp="x" * 10**6, hours_written=0, commits=0)
+"""An answer of more than a socket holds."""
+
+
+@pytest.fixture
+def _an_unread_answer_is_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_UNSENT_BYTES", 1)
+
+
+@pytest.mark.usefixtures("_an_unread_answer_is_too_much")
+async def test_a_client_that_reads_nothing_gets_no_place(places: Places) -> None:
+    async with session(Script(LONG), large=places) as (deaf, _):
+        await deaf.say(ping(1))
+        await deaf.stream.send(b'{"method":"ping","id":"' + b"x" * 1000)
+        await anyio.wait_all_tasks_blocked()
+        assert places.free == 2
+        await deaf.stream.send(b'"}\n')
+        assert [(await deaf.hear())["id"] for _ in range(2)] == [1, "x" * 1000]
+
+
+@pytest.mark.usefixtures("_an_unread_answer_is_too_much")
+async def test_a_client_that_stops_reading_keeps_no_place(places: Places) -> None:
+    script = Script(outcome=None)
+    async with session(script, large=places) as (deaf, _):
+        await deaf.say(ping(1))
+        await deaf.stream.send(b'{"method":"ping","id":"' + b"x" * 1000)
+        await until(lambda: places.free == 1)
+        script.delivers[0](LONG)
+        await deaf.stream.send(b'"}\n')
+        await until(lambda: len(script.delivers) == 2)
+        script.delivers[1](PONG)
+        assert places.free == 2
 
 
 async def test_a_connection_that_says_nothing_ends_without_a_word() -> None:
@@ -490,4 +572,6 @@ def test_the_limits_are_those_of_the_reference() -> None:
     assert module.MOST_PENDING == 128
     assert module.MOST_UNSENT_BYTES == 2**20
     assert (module.LARGE_BYTES, module.MOST_LARGE) == (65_536, 8)
+    slow = (places_module.SLOW_BYTES_PER_SECOND, places_module.PATIENCE_SECONDS)
+    assert slow == (2**20, 1.5)
     assert module.MESSAGE_SECONDS == module.WRITE_SECONDS == module.ANSWER_SECONDS == 30.0

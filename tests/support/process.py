@@ -57,6 +57,13 @@ class DaemonProcess:
         message = f"no {event!r} in the log: {''.join(seen)}"
         raise AssertionError(message)
 
+    def has_said(self, event: str) -> bool:
+        """Whether a line that is there already, and was not read yet, is about an event."""
+        while line := self._next_line(time.monotonic()):
+            if event in line:
+                return True
+        return False
+
     def _next_line(self, end: float) -> str:
         """The next line of the log; empty at its end, or where none has come by `end`."""
         assert self.process is not None
@@ -85,7 +92,14 @@ class DaemonProcess:
         return self.process.returncode
 
     def __enter__(self) -> Self:
-        return self if self.process is not None else self.start()
+        if self.process is None:
+            try:
+                self.start()
+            except BaseException:
+                # It may have started all the same, too late.
+                self.__exit__()
+                raise
+        return self
 
     def __exit__(self, *_: object) -> None:
         if self.process is not None and self.process.poll() is None:
@@ -110,6 +124,19 @@ class DaemonProcess:
             with connection.makefile() as answers:
                 found = [json.loads(line) for line in answers]
         return sorted(found, key=lambda answer: answer["id"])
+
+
+class PatchedDaemon(DaemonProcess):
+    """A daemon that runs some lines of Python before it starts."""
+
+    def __init__(self, folder: Path, patch: str, env: Mapping[str, str] | None = None) -> None:
+        super().__init__(folder, env=env)
+        self._script = f"import sys\nfrom buddyd import daemon\n{patch}\ndaemon.main(sys.argv[1:])"
+
+    @property
+    def command(self) -> list[str]:
+        """The script in the place of the program."""
+        return [sys.executable, "-c", self._script, *super().command[3:]]
 
 
 def execution(**fields: object) -> dict[str, object]:

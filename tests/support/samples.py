@@ -247,6 +247,8 @@ ANSWERS: dict[str, Answer] = {
     "get_executions": a.Executions(executions=[], next=None),
     "get_hourly_summaries": a.HourlySummaries(summaries=[]),
     "get_daemon_status": STATUS,
+    "subscribe": a.Subscribed(subscription=1, commits=41),
+    "unsubscribe": a.Done(),
     "run_hourly_aggregation": a.Aggregation(timestamp=NOW, hours_written=3, commits=12),
     "cleanup_old_data": a.Cleanup(
         timestamp=NOW,

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from buddyd.cli.render.view import Cell, Column, Facts, Kind, Table, Tone, View
 
-_STYLES: dict[Tone, str] = {"good": "green", "warning": "yellow", "bad": "red", "quiet": "dim"}
+STYLES: dict[Tone, str] = {"good": "green", "warning": "yellow", "bad": "red", "quiet": "dim"}
 
 # What reads a pipe wants whole names, and has no width.
 _UNLIMITED = 100_000
@@ -86,7 +86,7 @@ def _add_column(grid: Grid, column: Column) -> None:
 
 
 def _styled(cell: Cell, kind: Kind) -> Text:
-    style = _STYLES[cell.tone] if cell.tone else ""
+    style = STYLES[cell.tone] if cell.tone else ""
     if kind == "name":
         return Text(cell.text, style, no_wrap=True, overflow="ellipsis")
     return Text(cell.text, style, overflow="fold")

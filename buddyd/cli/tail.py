@@ -1,0 +1,181 @@
+"""buddyctl tail."""
+
+import select
+import sys
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import click
+
+from buddyd.cli import params
+from buddyd.cli.app import App, complain, global_options, json_line, pass_app
+from buddyd.client import (
+    Client,
+    ConnectionLost,
+    Events,
+    ExecutionCommitted,
+    Missed,
+    Unavailable,
+    Unreachable,
+)
+from buddyd.domain.answers import StoredExecution
+
+_MOST_BEFORE = 10_000
+_PAGE_RECORDS = 1000
+_MOST_KNOWN = 50_000
+"""Ids of executions that were shown, by which none is shown twice after the daemon came back."""
+_OVERLAP_SECONDS = 60.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
+
+Show = Callable[[Iterable[StoredExecution]], None]
+
+
+@click.command(epilog="Example: buddyctl tail --tool web_search --failed")
+@click.option("--agent", type=params.NAME, metavar="NAME", help="Of this agent alone.")
+@click.option("--tool", type=params.NAME, metavar="NAME", help="Of this tool alone.")
+@click.option("--task", type=params.NAME, metavar="ID", help="For this task alone.")
+@click.option(
+    "--succeeded/--failed",
+    "success",
+    default=None,
+    help="Those that succeeded, or those that failed, alone.",
+)
+@click.option(
+    "-n",
+    "--lines",
+    type=click.IntRange(0, _MOST_BEFORE),
+    default=10,
+    metavar="NUMBER",
+    help="How many of the last ones are shown first (default: 10).",
+)
+@global_options
+@pass_app
+def command(
+    app: App,
+    *,
+    agent: str | None,
+    tool: str | None,
+    task: str | None,
+    success: bool | None,
+    lines: int,
+) -> None:
+    """Show executions as they are committed.
+
+    The time is that at which an execution finished. With --json each one is a line of JSON.
+
+    When the daemon restarts, it goes on where it was. Where executions come faster than they can be
+    shown, it says on standard error how many are missing.
+    """
+    wanted = {"agent_id": agent, "tool_name": tool, "task_id": task, "success": success}
+    show = _show_json if app.json else _shower(app)
+    with app.client() as client:
+        _Tail(client, wanted, show).run(lines)
+
+
+class _Tail:
+    """What was shown, and how far the journal is known."""
+
+    def __init__(self, client: Client, wanted: dict[str, Any], show: Show) -> None:
+        self._client = client
+        self._wanted = wanted
+        self._show = show
+        self._known: dict[str, None] = {}
+        self._commit = 0
+
+    def run(self, lines: int) -> None:
+        """Show the last `lines` executions and then what comes, until it is interrupted."""
+        # Where there is no daemon to begin with, that is an error.
+        with self._client.subscribe("execution", **self._wanted) as events:
+            self._show_unknown(self._last(lines) if lines else [])
+            lost = self._follow(events)
+        while True:
+            complain(f"{lost} Waiting for it to come back.")
+            lost = self._go_on(time.time())
+
+    def _go_on(self, lost_at: float) -> ConnectionLost:
+        """Show what came since the daemon was lost and then what comes, until it hangs up again."""
+        while True:
+            try:
+                with self._subscribed_again() as events:
+                    if events.subscribed.commits != self._commit:
+                        self._show_unknown(self._since(lost_at - _OVERLAP_SECONDS))
+                    complain("The daemon is back.")
+                    return self._follow(events)
+            except (Unreachable, Unavailable):
+                # It went before it had told all that came; that is still to be asked for.
+                time.sleep(_FIRST_PAUSE)
+
+    def _follow(self, events: Events) -> ConnectionLost:
+        """Show what comes until the daemon hangs up."""
+        self._commit = events.subscribed.commits
+        try:
+            while True:
+                if not events.ready:
+                    sys.stdout.flush()
+                    _wait(events)
+                event = next(events)
+                if isinstance(event, ExecutionCommitted):
+                    self._commit = event.commit
+                    self._show_unknown([event.execution])
+                elif isinstance(event, Missed):
+                    sys.stdout.flush()
+                    complain(f"{event.count:,} executions are missing here: they came too fast.")
+        except ConnectionLost as lost:
+            sys.stdout.flush()
+            return lost
+
+    def _subscribed_again(self) -> Events:
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                return self._client.subscribe("execution", **self._wanted)
+            except (Unreachable, Unavailable):
+                time.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _show_unknown(self, executions: Iterable[StoredExecution]) -> None:
+        """Show those that were not shown before."""
+        new = [each for each in executions if each.execution_id not in self._known]
+        self._show(new)
+        for each in new:
+            self._known[each.execution_id] = None
+        while len(self._known) > _MOST_KNOWN:
+            del self._known[next(iter(self._known))]
+
+    def _last(self, count: int) -> list[StoredExecution]:
+        """The last ones, the oldest first."""
+        return self._client.get_executions(limit=count, **self._wanted).executions[::-1]
+
+    def _since(self, moment: float) -> list[StoredExecution]:
+        """Those that finished since then, the oldest first; not more than can be held."""
+        found: list[StoredExecution] = []
+        before = None
+        while len(found) < _MOST_BEFORE:
+            page = self._client.get_executions(
+                limit=_PAGE_RECORDS, since=moment, before=before, **self._wanted
+            )
+            found += page.executions
+            if (before := page.next) is None:
+                break
+        return found[::-1]
+
+
+def _wait(events: Events) -> None:
+    """Wait until something comes; raises BrokenPipeError where nobody reads the output any more."""
+    poller = select.poll()
+    poller.register(events, select.POLLIN)
+    poller.register(sys.stdout, 0)
+    # Of the output only its end is told.
+    if any(descriptor == sys.stdout.fileno() for descriptor, _ in poller.poll()):
+        raise BrokenPipeError
+
+
+def _show_json(executions: Iterable[StoredExecution]) -> None:
+    sys.stdout.buffer.writelines(json_line(each) for each in executions)
+
+
+def _shower(app: App) -> Show:
+    from buddyd.cli.render import lines  # noqa: PLC0415 -- rich, only where it draws.
+
+    return lines.Lines(color=not app.no_color).show

@@ -1,0 +1,142 @@
+"""Segments: entries that follow each other in the journal, and what they add up to.
+
+It costs a projection as much to add a sum of many executions as to add a single one. So it takes
+in a segment at a time, and what several projections need of it is worked out once. Cutting the
+journal at other places gives the same state.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
+from typing import NamedTuple
+
+from buddyd.domain.journal import ExecutionRecorded, JournalEntry
+from buddyd.domain.windows import hour_of, minute_of
+
+Groups = Mapping[str, Sequence[ExecutionRecorded]]
+"""Executions by a name, each group in the order of recording."""
+
+_agent = attrgetter("agent")
+_tool = attrgetter("tool")
+recorded_at = attrgetter("recorded_at")
+finished_at = attrgetter("finished_at")
+success = attrgetter("success")
+_duration = attrgetter("duration")
+_cost = attrgetter("cost")
+_estimate = attrgetter("estimate")
+_tokens = attrgetter("tokens")
+
+
+class Sum(NamedTuple):
+    """What the executions of one minute under one name come to."""
+
+    minute: int
+    name: str
+    executions: int
+    successes: int
+    duration: int
+    """Microseconds."""
+    cost: int
+    """Billionths of a dollar, as is the estimate."""
+    estimate: int
+    tokens: int
+
+
+class Segment:
+    """Entries that follow each other, at least one; `segments` makes it.
+
+    All were recorded in one hour: what is forgotten by the hour is so for all of them or for none.
+    """
+
+    def __init__(self, entries: Sequence[JournalEntry]) -> None:
+        self.entries = entries
+        self.first_seq = entries[0].seq
+        self.last_seq = entries[-1].seq
+        self.hour = hour_of(entries[0].recorded_at)
+        self.executions = [entry for entry in entries if type(entry) is ExecutionRecorded]
+        self.by_tool: Groups = _grouped(self.executions, _tool)
+        """The executions of each tool, and of each agent."""
+        self.by_agent: Groups = _grouped(self.executions, _agent)
+        self.tool_sums = list(_sums(self.by_tool))
+        """What the executions of each tool, and of each agent, come to by minute."""
+        self.agent_sums = list(_sums(self.by_agent))
+
+    @property
+    def has_events(self) -> bool:
+        """Whether anything but executions is among the entries."""
+        return len(self.executions) != len(self.entries)
+
+    def after(self, seq: int) -> "Segment | None":
+        """What follows entry number `seq`."""
+        if seq < self.first_seq:
+            return self
+        rest = [entry for entry in self.entries if entry.seq > seq]
+        return Segment(rest) if rest else None
+
+
+def segments(entries: Sequence[JournalEntry], most: int) -> Iterator[Segment]:
+    """The entries in segments of up to `most`."""
+    for _, of_an_hour in groupby(entries, lambda entry: hour_of(entry.recorded_at)):
+        rest = list(of_an_hour)
+        for begin in range(0, len(rest), most):
+            yield Segment(rest[begin : begin + most])
+
+
+def failures_in_a_row(before: int, executions: Sequence[ExecutionRecorded]) -> int:
+    """How many failed one after the other up to the last one, where `before` had before these."""
+    for count, execution in enumerate(reversed(executions)):
+        if execution.success:
+            return count
+    return before + len(executions)
+
+
+def _grouped(
+    executions: Iterable[ExecutionRecorded], name_of: Callable[[ExecutionRecorded], str]
+) -> dict[str, list[ExecutionRecorded]]:
+    groups: dict[str, list[ExecutionRecorded]] = {}
+    for execution in executions:
+        name = name_of(execution)
+        group = groups.get(name)
+        if group is None:
+            group = groups[name] = []
+        group.append(execution)
+    return groups
+
+
+def _sums(groups: Groups) -> Iterator[Sum]:
+    for name, group in groups.items():
+        if len(group) == 1:
+            yield _sum_of_one(name, group[0])
+            continue
+        times = list(map(finished_at, group))
+        first = minute_of(min(times))
+        if first == minute_of(max(times)):
+            yield _sum(first, name, group)
+            continue
+        for minute, part in _by_minute(group).items():
+            yield _sum(minute, name, part)
+
+
+def _sum_of_one(name: str, one: ExecutionRecorded) -> Sum:
+    minute, successes = minute_of(one.finished_at), int(one.success)
+    return Sum(minute, name, 1, successes, one.duration, one.cost, one.estimate, one.tokens)
+
+
+def _by_minute(group: Iterable[ExecutionRecorded]) -> dict[int, list[ExecutionRecorded]]:
+    parts: dict[int, list[ExecutionRecorded]] = {}
+    for execution in group:
+        parts.setdefault(minute_of(execution.finished_at), []).append(execution)
+    return parts
+
+
+def _sum(minute: int, name: str, group: Sequence[ExecutionRecorded]) -> Sum:
+    return Sum(
+        minute,
+        name,
+        len(group),
+        sum(map(success, group)),
+        sum(map(_duration, group)),
+        sum(map(_cost, group)),
+        sum(map(_estimate, group)),
+        sum(map(_tokens, group)),
+    )

@@ -1,0 +1,34 @@
+"""Inserting many rows at once.
+
+The interpreter takes its lock back after every statement, and where the event loop is busy it has
+to wait for it each time. One statement of many rows does its work in one go.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+from itertools import chain
+
+LARGEST = 256
+"""Rows of one statement, at the most; a power of two."""
+
+
+class Insert:
+    """An insertion into a table, of any number of rows. `verb` is `INSERT` or a variant of it."""
+
+    def __init__(self, verb: str, table: str, columns: Sequence[str]) -> None:
+        self._head = f"{verb} INTO {table} ({', '.join(columns)}) VALUES "
+        self._row = f"({', '.join('?' * len(columns))})"
+
+    def run(self, connection: sqlite3.Connection, rows: Sequence[Sequence[object]]) -> int:
+        """Insert the rows, in order; returns how many were."""
+        inserted = begin = 0
+        while left := len(rows) - begin:
+            # Sizes that are powers of two, so that few statements do for all numbers of rows.
+            size = min(LARGEST, 1 << (left.bit_length() - 1))
+            values = list(chain.from_iterable(rows[begin : begin + size]))
+            inserted += connection.execute(self._statement(size), values).rowcount
+            begin += size
+        return inserted
+
+    def _statement(self, rows: int) -> str:
+        return self._head + ", ".join([self._row] * rows)
