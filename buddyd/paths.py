@@ -57,6 +57,18 @@ def make_folder(socket: Path) -> None:
             _refuse_unsafe(folder)
 
 
+def spool_folder(socket: Path, env: Mapping[str, str] = os.environ) -> Path:
+    """Where this user's records wait for the daemon at `socket`. Nothing is created.
+
+    It lies in $BUDDYD_SPOOL, else in the user's state folder; each socket has a folder of its own,
+    for what was meant for one daemon is not to reach another.
+    """
+    state = Path(env.get("XDG_STATE_HOME") or Path(env.get("HOME") or "/", ".local/state"))
+    place = Path(os.path.abspath(socket))  # noqa: PTH100 -- Path.resolve would follow links
+    name = str(place)[1:].replace("%", "%25").replace("/", "%2F")
+    return Path(env.get("BUDDYD_SPOOL") or state / "buddyd/spool") / name
+
+
 def _customary(env: Mapping[str, str]) -> Path:
     if folders := env.get("RUNTIME_DIRECTORY"):
         return Path(folders.split(":")[0]) / SOCKET_NAME

@@ -142,8 +142,6 @@ ONLY_IN: dict[str, frozenset[str]] = {
             "buddyd.daemon",
             "buddyd.systemd",
             "buddyd.log",
-            # For the name of the host.
-            "buddyd.cli.params",
         }
     ),
     "click": frozenset({"buddyd.cli"}),

@@ -10,7 +10,7 @@ import pytest
 
 from buddyd import paths
 from buddyd.errors import ConfigurationError
-from buddyd.paths import find_socket, socket_path
+from buddyd.paths import find_socket, socket_path, spool_folder
 
 EVERYTHING = {
     "BUDDYD_SOCKET": "/variable/s",
@@ -125,6 +125,24 @@ def test_a_broken_configuration_does_not_stop_a_client(home: Path, content: byte
     (home / "buddyd/buddyd.toml").write_bytes(content)
     env = without("BUDDYD_SOCKET") | {"XDG_CONFIG_HOME": str(home)}
     assert find_socket(None, env) == Path("/run/one/buddyd.sock")
+
+
+def test_the_spool_lies_in_the_users_state_folder_unless_it_is_told() -> None:
+    socket = Path("/run/buddyd/buddyd.sock")
+    name = "run%2Fbuddyd%2Fbuddyd.sock"
+    assert spool_folder(socket, {"HOME": "/home/ann"}) == Path(
+        "/home/ann/.local/state/buddyd/spool", name
+    )
+    env = {"HOME": "/home/ann", "XDG_STATE_HOME": "/state"}
+    assert spool_folder(socket, env) == Path("/state/buddyd/spool", name)
+    assert spool_folder(socket, env | {"BUDDYD_SPOOL": "/spool"}) == Path("/spool", name)
+
+
+def test_what_is_meant_for_one_socket_does_not_reach_another() -> None:
+    sockets = ("/a/b", "/a_b", "/a%2Fb", "/a%b", "/b", "/a", "/a/b/c")
+    assert len({spool_folder(Path(socket), {}) for socket in sockets}) == len(sockets)
+    here = spool_folder(Path("s"), {})
+    assert here == spool_folder(Path.cwd() / "s", {}) == spool_folder(Path("x/../s"), {})
 
 
 def test_clients_do_not_wait_for_imports() -> None:

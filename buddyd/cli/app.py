@@ -14,7 +14,7 @@ from buddyd.cli.render.cells import printable
 from buddyd.cli.render.shape import Shape, ShapeError, shaped
 from buddyd.cli.render.view import View
 from buddyd.client import Call, Client
-from buddyd.client.core import DEFAULT_TIMEOUT
+from buddyd.client.methods import DEFAULT_TIMEOUT
 from buddyd.domain.answers import Answer
 
 R = TypeVar("R", bound=Answer)

@@ -1,4 +1,7 @@
-"""What the command `buddyctl` calls first: Ctrl-C is quiet from here on, also while all loads."""
+"""Where the program `buddyctl` begins.
+
+`buddyctl hook` is called too often to load all the rest, and Ctrl-C is quiet while that loads.
+"""
 
 import sys
 
@@ -8,11 +11,19 @@ EXIT_INTERRUPTED = 130
 def main() -> None:
     """Run buddyctl and exit."""
     try:
-        from buddyd.cli.main import main as run  # noqa: PLC0415 -- That is what takes its time.
-
-        run()
+        _run(sys.argv[1:])
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
+
+
+def _run(words: list[str]) -> None:
+    if words[:1] == ["hook"] and not {"-h", "--help"} & set(words):
+        from buddyd.cli import hooking  # noqa: PLC0415 -- One of the two is loaded.
+
+        hooking.run(words[1:])
+    from buddyd.cli.main import main as buddyctl  # noqa: PLC0415 -- The other one.
+
+    buddyctl()
 
 
 if __name__ == "__main__":

@@ -35,14 +35,13 @@ _VERBS = {
         "metrics",
     ],
     "Live": ["top", "tail"],
-    "Recording": ["exec", "record", "import", "export"],
+    "Recording": ["exec", "record", "hook", "import", "export"],
     "Administration": ["aggregate", "cleanup", "backup", "check", "doctor"],
     "Shell": ["completion"],
 }
 """Every verb. Its command is `command` in the module of its name, loaded when it is used."""
 
 _MODULES = {"import": "import_"}
-
 
 
 class _Verbs(click.Group):

@@ -1,8 +1,6 @@
 """Types and defaults of options that several verbs share."""
 
-import os
 import re
-import socket
 import time
 from datetime import UTC, datetime
 
@@ -11,6 +9,7 @@ import msgspec
 
 from buddyd.cli import completing
 from buddyd.cli.render.cells import printable
+from buddyd.client.names import default_agent
 from buddyd.domain.execution import ErrorType, ExecutionId, Name
 
 _AGO = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>s|m|min|h|d)")
@@ -94,17 +93,6 @@ ERROR_TYPE = Text("error type", ErrorType, "it has 1 to 128 characters and no co
 EXECUTION_ID = Text("execution id", ExecutionId, "it has 1 to 64 characters")
 MOMENT = Moment()
 SPAN = Span()
-
-
-def default_agent() -> str:
-    """Who records where nothing says so: the user on this host."""
-    import getpass  # noqa: PLC0415 -- Only two verbs record.
-
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"[:256]
 
 
 agent_option = click.option(

@@ -8,7 +8,7 @@ from functools import partial
 import click
 
 from buddyd.cli.app import App, examples, global_options, pass_app
-from buddyd.client.core import DEFAULT_TIMEOUT
+from buddyd.client.methods import DEFAULT_TIMEOUT
 
 _SECTIONS = ("agents", "capacity", "tasks", "costs", "learning")
 

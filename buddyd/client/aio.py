@@ -1,5 +1,6 @@
 """The asynchronous client, on anyio."""
 
+import os
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
@@ -11,9 +12,9 @@ from anyio.abc import ByteStream, TaskGroup
 from buddyd.client import calls, core
 from buddyd.client.async_events import AsyncEvents
 from buddyd.client.calls import Call
-from buddyd.client.errors import ConnectionLost, TimedOut, unreachable
+from buddyd.client.errors import ConnectionLost, NotRunning, TimedOut, unreachable
 from buddyd.client.listener import Listener
-from buddyd.client.methods import AwaitableMethods
+from buddyd.client.methods import DEFAULT_TIMEOUT, AwaitableMethods
 from buddyd.domain.answers import Answer, EventName
 from buddyd.errors import Unavailable
 from buddyd.paths import find_socket
@@ -27,18 +28,21 @@ class AsyncClient(AwaitableMethods):
 
     It is used as `async with AsyncClient() as client`, and behaves as `Client` does: it connects
     with the first call, and every call ends within `timeout` seconds with its answer or with
-    DaemonError, Unavailable or Unreachable.
+    DaemonError, Unavailable or Unreachable. A child of a fork opens a client of its own: tasks do
+    not survive the fork.
     """
 
     def __init__(
-        self, socket: str | Path | None = None, *, timeout: float = core.DEFAULT_TIMEOUT
+        self, socket: str | Path | None = None, *, timeout: float = DEFAULT_TIMEOUT
     ) -> None:
         self.socket = find_socket(None if socket is None else str(socket))
         self.timeout = timeout
+        self._known = False
         self._connecting = anyio.Lock()
         self._link: _Link | None = None
         self._stack = AsyncExitStack()
         self._tasks: TaskGroup | None = None
+        self._process = 0
 
     async def call(self, call: Call[R], *, within: float | None = None) -> R:
         """The answer to `call`."""
@@ -77,6 +81,7 @@ class AsyncClient(AwaitableMethods):
         raise TimedOut(self.socket, self.timeout)
 
     async def __aenter__(self) -> Self:
+        self._process = os.getpid()
         self._tasks = await self._stack.enter_async_context(anyio.create_task_group())
         return self
 
@@ -95,20 +100,25 @@ class AsyncClient(AwaitableMethods):
     async def _response(self, call: Call[Answer], within: float | None) -> IncomingResponse:
         seconds = self.timeout if within is None else within
         with anyio.move_on_after(seconds) as limit:
-            attempts = core.Attempts(call, limit.deadline)
+            attempts = core.Attempts(call, limit.deadline, known=self._known)
             while True:
                 try:
                     return core.accepted(await (await self._connected()).exchange(call))
-                except (Unavailable, ConnectionLost) as error:
+                except (Unavailable, ConnectionLost, NotRunning) as error:
                     await anyio.sleep(attempts.pause(error, anyio.current_time()))
         raise TimedOut(self.socket, seconds)
 
     async def _connected(self) -> "_Link":
         async with self._connecting:
-            if self._tasks is None:
-                raise RuntimeError("Use it as `async with AsyncClient() as client`.")
+            if self._tasks is None or self._process != os.getpid():
+                raise RuntimeError(
+                    "Use it as `async with AsyncClient() as client`, in this very process."
+                )
             if self._link is None or self._link.ended:
+                # A daemon that is not there any more is waited for once, not in every call.
+                self._known = False
                 self._link = _Link(self.socket, await _connect(self.socket))
+                self._known = True
                 self._tasks.start_soon(self._link.listen)
             return self._link
 

@@ -5,13 +5,15 @@ decides what is tried again, and the functions turn an answer into a value or an
 """
 
 import itertools
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import msgspec
 
 from buddyd.client.calls import Call
-from buddyd.client.errors import ConnectionLost, DaemonError, Unreachable, garbled
+from buddyd.client.errors import ConnectionLost, DaemonError, NotRunning, Unreachable, garbled
 from buddyd.domain.answers import Answer
 from buddyd.errors import Unavailable
 from buddyd.protocol.framing import (
@@ -29,10 +31,40 @@ from buddyd.protocol.messages import ErrorCode, ErrorObject
 
 R = TypeVar("R", bound=Answer)
 
-DEFAULT_TIMEOUT = 10.0
-"""Seconds that a call may take, its repetitions included."""
-
 _SHORTEST_PAUSE = 0.01
+_MOST_CONNECTIONS_LOST = 3
+
+
+def chance() -> float:
+    """A number in [0, 1), without the weight of the module `random`."""
+    return int.from_bytes(os.urandom(4)) / 2**32
+
+
+class Backoff:
+    """Pauses between attempts: doubled each time up to `longest`, with full jitter.
+
+    Each is drawn evenly from nothing to its bound, so that many clients that wait for the same
+    daemon do not come all at once.
+    """
+
+    def __init__(
+        self, first: float = 0.05, longest: float = 2.0, chance: Callable[[], float] = chance
+    ) -> None:
+        self._first = first
+        self._longest = longest
+        self._chance = chance
+        self._failures = 0
+
+    def pause(self) -> float:
+        """Seconds to wait after one more failure."""
+        bound = min(self._longest, self._first * 2.0**self._failures)
+        # The bound has long been reached: no power of two needs to grow for ever.
+        self._failures = min(self._failures + 1, 30)
+        return max(bound * self._chance(), _SHORTEST_PAUSE)
+
+    def reset(self) -> None:
+        """It worked."""
+        self._failures = 0
 
 
 class Dialogue:
@@ -75,19 +107,37 @@ class Dialogue:
 
 
 class Attempts:
-    """Whether a call that failed is made again before `deadline`, on the caller's clock."""
+    """Whether a call that failed is made again before `deadline`, on the caller's clock.
 
-    def __init__(self, call: Call[Answer], deadline: float) -> None:
+    `known` says that the daemon was spoken to before: where nobody listens now, it is believed to
+    be restarting, and waited for. A daemon that was never there is not.
+    """
+
+    def __init__(
+        self,
+        call: Call[Answer],
+        deadline: float,
+        *,
+        known: bool = False,
+        chance: Callable[[], float] = chance,
+    ) -> None:
         self._call = call
         self._deadline = deadline
-        self._reconnected = False
+        self._known = known
+        self._lost = 0
+        self._backoff = Backoff(chance=chance)
 
-    def pause(self, error: Unavailable | ConnectionLost, now: float) -> float:
+    def pause(self, error: Unavailable | ConnectionLost | NotRunning, now: float) -> float:
         """Seconds to wait before the next attempt; raises `error` where there is to be none."""
         if isinstance(error, Unavailable):
             seconds = max(error.retry_after_seconds, _SHORTEST_PAUSE)
-        elif self._may_reconnect(error):
-            self._reconnected, seconds = True, 0.0
+        elif isinstance(error, NotRunning) and self._known:
+            seconds = self._backoff.pause()
+        elif isinstance(error, ConnectionLost) and self._may_reconnect(error):
+            # What was idle for long and is lost now is replaced at once.
+            seconds = self._backoff.pause() if self._lost else 0.0
+            self._known = True
+            self._lost += 1
         else:
             raise error
         if not now + seconds < self._deadline:
@@ -95,7 +145,8 @@ class Attempts:
         return seconds
 
     def _may_reconnect(self, error: ConnectionLost) -> bool:
-        return not self._reconnected and (self._call.repeatable or not error.sent)
+        may_repeat = self._call.repeatable or not error.sent
+        return may_repeat and self._lost < _MOST_CONNECTIONS_LOST
 
 
 def accepted(response: IncomingResponse) -> IncomingResponse:

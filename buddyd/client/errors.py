@@ -5,17 +5,24 @@ now"; by the time a client raises it, waiting did not fit the call's time limit.
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import msgspec
-
+from buddyd.client.deferred import Deferred
 from buddyd.errors import BuddydError
-from buddyd.protocol.messages import ErrorCode, ErrorData, ErrorObject
+
+if TYPE_CHECKING:
+    from msgspec import MsgspecError
+
+    from buddyd.protocol import messages
+    from buddyd.protocol.messages import ErrorData, ErrorObject
+else:
+    messages = Deferred("buddyd.protocol.messages")
 
 
 class DaemonError(BuddydError):
     """The daemon refused the call, and will refuse it again; `code` is from the protocol."""
 
-    def __init__(self, error: ErrorObject) -> None:
+    def __init__(self, error: "ErrorObject") -> None:
         super().__init__(error.message)
         self.code: int = error.code
         self.message: str = error.message
@@ -34,7 +41,7 @@ class DaemonError(BuddydError):
     @property
     def blames_params(self) -> bool:
         """Whether a parameter is wrong, so that the call can be mended."""
-        return self.code == ErrorCode.INVALID_PARAMS
+        return self.code == messages.ErrorCode.INVALID_PARAMS
 
 
 class Unreachable(BuddydError):
@@ -88,7 +95,7 @@ def unreachable(socket: Path, error: OSError) -> Unreachable:
     return Unreachable(socket, f"The socket {socket} cannot be connected to: {error}.")
 
 
-def garbled(socket: Path, error: BuddydError | msgspec.MsgspecError) -> ConnectionLost:
+def garbled(socket: Path, error: "BuddydError | MsgspecError") -> ConnectionLost:
     """What came over `socket` is no answer; nothing after it can be trusted."""
     return ConnectionLost(
         socket, f"What listens at {socket} does not speak the protocol of buddyd: {error}"

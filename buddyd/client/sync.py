@@ -1,85 +1,107 @@
 """The blocking client, on the standard library's sockets."""
 
+import contextlib
+import select
 import socket as sockets
 import struct
 import threading
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from buddyd.client import calls, core
-from buddyd.client.calls import Call
-from buddyd.client.errors import ConnectionLost, TimedOut, unreachable
-from buddyd.client.events import Events
-from buddyd.client.listener import Listener
-from buddyd.client.methods import BlockingMethods
-from buddyd.domain.answers import Answer, EventName
+from buddyd.client import forks
+from buddyd.client.deferred import Deferred
+from buddyd.client.errors import ConnectionLost, NotRunning, TimedOut, unreachable
+from buddyd.client.methods import DEFAULT_TIMEOUT, BlockingMethods
 from buddyd.errors import Unavailable
 from buddyd.paths import find_socket
-from buddyd.protocol.framing import IncomingResponse
 
-R = TypeVar("R", bound=Answer)
+if TYPE_CHECKING:
+    from buddyd.client import calls, core, events, listener
+    from buddyd.client.calls import Call
+    from buddyd.client.events import Events
+    from buddyd.domain.answers import Answer, EventName
+    from buddyd.protocol.framing import IncomingResponse
+else:
+    calls = Deferred("buddyd.client.calls")
+    core = Deferred("buddyd.client.core")
+    events = Deferred("buddyd.client.events")
+    listener = Deferred("buddyd.client.listener")
+
+R = TypeVar("R", bound="Answer")
 
 _CHUNK_BYTES = 65_536
 
 
 class Client(BlockingMethods):
-    """Asks the daemon and waits for the answer; threads may share it.
+    """Asks the daemon and waits for the answer; threads may share it, and ask at the same time.
 
     `socket` is found as `buddyctl` finds it where it is not given. It connects with the first call
-    and again after the connection was lost. Every call ends within `timeout` seconds, with its
-    answer or with DaemonError, Unavailable or Unreachable; a call that the connection was lost
-    over is sent once more (recordings count once all the same), and one that the daemon cannot
-    serve for now is repeated for as long as the time limit allows.
+    and again after the connection was lost, and so does a child of a fork. Every call ends within
+    `timeout` seconds, with its answer or with DaemonError, Unavailable or Unreachable; a call that
+    the connection was lost over is sent again (recordings count once all the same), a daemon that
+    restarts is waited for, and what it cannot serve for now is repeated for as long as the time
+    limit allows.
     """
 
     def __init__(
-        self, socket: str | Path | None = None, *, timeout: float = core.DEFAULT_TIMEOUT
+        self, socket: str | Path | None = None, *, timeout: float = DEFAULT_TIMEOUT
     ) -> None:
         self.socket = find_socket(None if socket is None else str(socket))
         self.timeout = timeout
-        self._lock = threading.Lock()
+        self._known = False
         self._link: _Link | None = None
+        self._connecting = threading.Lock()
+        forks.forget_in_children(self)
 
-    def call(self, call: Call[R], *, within: float | None = None) -> R:
+    def call(self, call: "Call[R]", *, within: float | None = None) -> R:
         """The answer to `call`."""
         return core.typed(self.socket, call, self._response(call, within))
 
-    def call_plain(self, call: Call[Answer], *, within: float | None = None) -> dict[str, Any]:
+    def call_plain(self, call: "Call[Answer]", *, within: float | None = None) -> dict[str, Any]:
         """The answer to `call` as it came, with members that this version does not know."""
         return core.plain(self.socket, call, self._response(call, within))
 
     def subscribe(
         self,
-        *events: EventName,
+        *names: "EventName",
         agent_id: str | None = None,
         tool_name: str | None = None,
         task_id: str | None = None,
         success: bool | None = None,
-    ) -> Events:
-        """Be told of `events`, over a connection of its own, until it is closed or lost.
+    ) -> "Events":
+        """Be told of events, over a connection of its own, until it is closed or lost.
 
         `execution` is each execution that is committed from now on and fits, `changed` says which
         answers are new; see `Events`. It is not connected to anew when the connection is lost.
         """
         call = calls.subscribe(
-            *events, agent_id=agent_id, tool_name=tool_name, task_id=task_id, success=success
+            *names, agent_id=agent_id, tool_name=tool_name, task_id=task_id, success=success
         )
         limit = _Limit(self.socket, self.timeout)
         connection = _connected(self.socket, limit)
         connection.settimeout(limit.remaining())
         try:
-            return Events(connection, Listener(self.socket, call))
+            return events.Events(connection, listener.Listener(self.socket, call))
         except TimeoutError:
             raise TimedOut(self.socket, limit.seconds) from None
         except OSError as error:
             raise unreachable(self.socket, error) from None
 
     def close(self) -> None:
-        """End the connection; a later call opens another."""
-        with self._lock:
-            self._drop()
+        """End the connection, under calls that are open too; a later call opens another."""
+        with self._connecting:
+            link, self._link = self._link, None
+        if link is not None:
+            link.close()
+
+    def forget(self) -> None:
+        """In a child after a fork: the connection is its parent's, and so are the locks."""
+        self._connecting = threading.Lock()
+        link, self._link = self._link, None
+        if link is not None:
+            link.forget()
 
     def __enter__(self) -> Self:
         return self
@@ -92,32 +114,27 @@ class Client(BlockingMethods):
     ) -> None:
         self.close()
 
-    def _response(self, call: Call[Answer], within: float | None) -> IncomingResponse:
+    def _response(self, call: "Call[Answer]", within: float | None) -> "IncomingResponse":
         limit = _Limit(self.socket, self.timeout if within is None else within)
-        attempts = core.Attempts(call, limit.deadline)
+        attempts = core.Attempts(call, limit.deadline, known=self._known)
         while True:
             try:
-                return core.accepted(self._attempt(call, limit))
-            except (Unavailable, ConnectionLost) as error:
+                return core.accepted(self._connected(limit).exchange(call, limit))
+            except (Unavailable, ConnectionLost, NotRunning) as error:
                 time.sleep(attempts.pause(error, time.monotonic()))
 
-    def _attempt(self, call: Call[Answer], limit: "_Limit") -> IncomingResponse:
-        if not self._lock.acquire(timeout=limit.remaining()):
+    def _connected(self, limit: "_Limit") -> "_Link":
+        if not self._connecting.acquire(timeout=limit.remaining()):
             raise TimedOut(self.socket, limit.seconds)
         try:
-            self._link = self._link or _Link(self.socket, limit)
-            return self._link.exchange(call, limit)
-        except BaseException:
-            # Half a frame may be out, or half an answer in: the connection is of no more use.
-            self._drop()
-            raise
+            if self._link is None or not self._link.usable:
+                # A daemon that is not there any more is waited for once, not in every call.
+                self._known = False
+                self._link = _Link(self.socket, limit)
+                self._known = True
+            return self._link
         finally:
-            self._lock.release()
-
-    def _drop(self) -> None:
-        if self._link is not None:
-            self._link.close()
-            self._link = None
+            self._connecting.release()
 
 
 class _Limit:
@@ -137,47 +154,151 @@ class _Limit:
         return min(seconds, threading.TIMEOUT_MAX)
 
 
+class _Waiter:
+    """One request's place among those that are open."""
+
+    def __init__(self) -> None:
+        self.response: IncomingResponse | None = None
+
+
 class _Link:
-    """One connection."""
+    """One connection, over which any number of threads ask at the same time.
+
+    There is no thread that listens. Of those that wait for an answer one listens for all of them,
+    hands out what comes, and leaves that to another one when it has its own.
+    """
 
     def __init__(self, socket: Path, limit: _Limit) -> None:
+        self._ended = self._cut_off = False
         self._path = socket
         self._dialogue = core.Dialogue(socket)
+        self._waiters: dict[int, _Waiter] = {}
+        self._problem: str | None = None
+        self._listened = False
+        self._writing = threading.Lock()
+        # Guards all of the above but the writing, and wakes who waits for an answer.
+        self._changed = threading.Condition(threading.Lock())
         self._socket = _connected(socket, limit)
 
+    @property
+    def usable(self) -> bool:
+        """Whether a new request may be sent."""
+        return not (self._ended or self._cut_off)
+
     def close(self) -> None:
+        """End it; what is open is lost."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(sockets.SHUT_RDWR)
+            self._let_go()
+
+    def forget(self) -> None:
+        """Close the descriptor alone: the connection goes on in the parent."""
         self._socket.close()
 
-    def exchange(self, call: Call[Answer], limit: _Limit) -> IncomingResponse:
-        _, frame = self._dialogue.ask(call)
-        sent = self._send(frame, limit)
-        # One request is open at a time, so the first answer is its own.
-        while not (answers := self._dialogue.hear(self._receive(limit, sent=sent))):
-            pass
-        return answers[0][1]
+    def exchange(self, call: "Call[Answer]", limit: _Limit) -> "IncomingResponse":
+        """The answer to `call`; raises TimedOut or ConnectionLost."""
+        with self._changed:
+            if not self.usable:
+                raise ConnectionLost(self._path, self._problem, sent=False)
+            number, frame = self._dialogue.ask(call)
+            waiter = self._waiters[number] = _Waiter()
+        try:
+            sent = self._send(frame, limit)
+            self._wait(waiter, limit)
+        finally:
+            with self._changed:
+                del self._waiters[number]
+                self._dialogue.abandon(number)
+                self._let_go()
+        if waiter.response is None:
+            raise ConnectionLost(self._path, self._problem, sent=sent)
+        return waiter.response
+
+    def _wait(self, waiter: _Waiter, limit: _Limit) -> None:
+        """Until `waiter` has its answer or the connection has ended."""
+        while self._must_listen(waiter, limit):
+            try:
+                self._listen(limit)
+            finally:
+                with self._changed:
+                    self._listened = False
+                    self._changed.notify_all()
+
+    def _must_listen(self, waiter: _Waiter, limit: _Limit) -> bool:
+        """Whether it is this thread's turn to listen; False where there is no need any more."""
+        with self._changed:
+            while waiter.response is None and not self._ended:
+                if not self._listened:
+                    self._listened = True
+                    return True
+                self._changed.wait(limit.remaining())
+            return False
+
+    def _listen(self, limit: _Limit) -> None:
+        """Hand out what comes next."""
+        self._until(select.POLLIN, limit)
+        try:
+            data = self._socket.recv(_CHUNK_BYTES, sockets.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        with self._changed:
+            self._hand_out(data)
+
+    def _hand_out(self, data: bytes) -> None:
+        try:
+            for number, response in self._dialogue.hear(data):
+                self._waiters[number].response = response
+        except ConnectionLost as garbled:
+            self._problem = str(garbled)
+            self._ended = True
+        self._ended = self._ended or not data
 
     def _send(self, frame: bytes, limit: _Limit) -> bool:
         """Whether all was sent. Where it was not, the daemon may have said why before it left."""
-        self._socket.settimeout(limit.remaining())
+        if not self._writing.acquire(timeout=limit.remaining()):
+            raise TimedOut(self._path, limit.seconds)
+        left = memoryview(frame)
         try:
-            self._socket.sendall(frame)
-        except TimeoutError:
-            raise TimedOut(self._path, limit.seconds) from None
+            while left and not self._ended:
+                self._until(select.POLLOUT, limit)
+                left = left[self._write(left) :]
         except OSError:
             return False
-        return True
+        finally:
+            if 0 < len(left) < len(frame):
+                # Half a frame is out: nothing that followed it could be read.
+                self._end_sending()
+            self._writing.release()
+        return not left
 
-    def _receive(self, limit: _Limit, *, sent: bool) -> bytes:
-        self._socket.settimeout(limit.remaining())
+    def _write(self, data: memoryview) -> int:
         try:
-            data = self._socket.recv(_CHUNK_BYTES)
-        except TimeoutError:
-            raise TimedOut(self._path, limit.seconds) from None
-        except OSError:
-            data = b""
-        if not data:
-            raise ConnectionLost(self._path, sent=sent)
-        return data
+            return self._socket.send(data, sockets.MSG_DONTWAIT)
+        except BlockingIOError:
+            return 0
+
+    def _end_sending(self) -> None:
+        """Nothing more goes out; what the daemon still says is heard."""
+        self._cut_off = True
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(sockets.SHUT_WR)
+
+    def _let_go(self) -> None:
+        """Close what is of no more use, when nobody can be using the descriptor's number."""
+        if not self.usable and not self._waiters:
+            self._socket.close()
+
+    def _until(self, event: int, limit: _Limit) -> None:
+        """Wait until the socket can be read from or written to."""
+        ready = select.poll()
+        ready.register(self._socket, event)
+        if not ready.poll(limit.remaining() * 1000):
+            raise TimedOut(self._path, limit.seconds)
 
 
 def _connected(path: Path, limit: _Limit) -> sockets.socket:

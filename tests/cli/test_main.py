@@ -33,6 +33,7 @@ VERBS = [
     "tail",
     "exec",
     "record",
+    "hook",
     "import",
     "export",
     "aggregate",

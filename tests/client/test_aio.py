@@ -1,5 +1,7 @@
 """What only the asynchronous client is asked for."""
 
+import subprocess
+import sys
 import threading
 
 import anyio
@@ -57,6 +59,8 @@ async def test_a_call_that_is_given_up_disturbs_no_other() -> None:
 
     with running(script) as peer:
         async with AsyncClient(peer.socket) as client:
+            # To be given up while it connects would cost the connection.
+            await client.get_agents_status()
             with pytest.raises(TimedOut):
                 await client.call(calls.ping(), within=0.05)
             with anyio.move_on_after(0.05) as scope:
@@ -124,3 +128,29 @@ async def test_all_that_waited_on_a_lost_connection_ask_again() -> None:
 async def test_it_must_be_entered() -> None:
     with pytest.raises(RuntimeError, match="async with"):
         await AsyncClient("/nowhere").ping()
+
+
+def test_a_forked_child_is_told_to_open_its_own() -> None:
+    """Its parent's tasks are not there to listen; the parent goes on as before."""
+    program = """
+import os, sys, asyncio
+from buddyd.client import AsyncClient
+
+async def main():
+    async with AsyncClient(sys.argv[1]) as client:
+        await client.ping()
+        child = os.fork()
+        if child == 0:
+            try:
+                await client.ping()
+            except RuntimeError:
+                os._exit(0)
+            os._exit(1)
+        assert os.waitpid(child, 0)[1] == 0
+        await client.ping()
+
+asyncio.run(main())
+"""
+    with running(lambda _: PONG) as peer:
+        subprocess.run([sys.executable, "-c", program, str(peer.socket)], check=True, timeout=30)
+        assert peer.connections == 1

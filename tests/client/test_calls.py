@@ -27,7 +27,7 @@ SUBSCRIPTION = {"subscribe", "unsubscribe"}
 def test_both_clients_offer_every_method(client: type, method: str) -> None:
     endpoint = inspect.getattr_static(client, method)
     assert isinstance(endpoint, Endpoint)
-    assert endpoint._describe is getattr(calls, method)
+    assert endpoint._find() is getattr(calls, method)
 
 
 def test_a_method_shows_its_arguments_and_meaning() -> None:

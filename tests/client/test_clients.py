@@ -119,7 +119,7 @@ def test_a_connection_that_is_always_lost_is_told(ask: Ask) -> None:
         pytest.raises(ConnectionLost, match=f"{peer.socket} ended the connection"),
     ):
         ask(peer.socket, calls.ping())
-    assert peer.connections == 2
+    assert peer.connections == 4
 
 
 def test_a_backup_is_not_begun_twice(ask: Ask) -> None:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buddyd.client import ConnectionLost, DaemonError, Unavailable, calls
-from buddyd.client.core import Attempts, Dialogue, accepted, typed
+from buddyd.client import ConnectionLost, DaemonError, NotRunning, Unavailable, calls
+from buddyd.client.core import Attempts, Backoff, Dialogue, accepted, typed
 from buddyd.protocol.framing import Encoding, encode_error, encode_result, frame
 from buddyd.protocol.messages import ErrorCode
 from tests.support.peer import refusal, unavailable
@@ -103,9 +103,9 @@ def test_a_daemon_that_says_at_once_is_not_asked_in_a_busy_loop() -> None:
     assert Attempts(calls.ping(), deadline=10.0).pause(Unavailable("now", -5.0), now=0.0) > 0
 
 
-def test_a_lost_connection_is_replaced_once() -> None:
-    attempts = Attempts(calls.ping(), deadline=10.0)
-    assert attempts.pause(lost(), now=0.0) == 0.0
+def test_a_lost_connection_is_replaced_at_once_and_then_more_slowly_three_times() -> None:
+    attempts = Attempts(calls.ping(), deadline=10.0, chance=lambda: 0.5)
+    assert [attempts.pause(lost(), now=0.0) for _ in range(3)] == [0.0, 0.025, 0.05]
     with pytest.raises(ConnectionLost):
         attempts.pause(lost(), now=0.1)
 
@@ -124,3 +124,29 @@ def test_unavailable_without_a_time_is_tried_again_after_a_second() -> None:
         with pytest.raises(Unavailable) as raised:
             accepted(response)
         assert raised.value.retry_after_seconds == seconds
+
+
+def test_a_daemon_that_was_there_is_waited_for_longer_each_time() -> None:
+    attempts = Attempts(calls.ping(), deadline=100.0, known=True, chance=lambda: 0.5)
+    pauses = [attempts.pause(NotRunning(SOCKET), now=0.0) for _ in range(8)]
+    assert pauses == [0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
+
+
+def test_one_that_was_lost_is_one_that_was_there() -> None:
+    attempts = Attempts(calls.ping(), deadline=10.0)
+    with pytest.raises(NotRunning):
+        attempts.pause(NotRunning(SOCKET), now=0.0)
+    attempts.pause(lost(), now=0.0)
+    assert attempts.pause(NotRunning(SOCKET), now=0.0) > 0
+    with pytest.raises(NotRunning):
+        attempts.pause(NotRunning(SOCKET), now=10.0)
+
+
+def test_pauses_are_spread_over_all_of_their_bound_and_begin_anew_after_a_success() -> None:
+    backoff = Backoff(first=1.0, longest=8.0)
+    drawn = []
+    for _ in range(200):
+        backoff.reset()
+        drawn.append(backoff.pause())
+    assert min(drawn) < 0.2
+    assert 0.8 < max(drawn) < 1.0
