@@ -195,6 +195,8 @@ MAY_OPEN = frozenset(
         ("buddyd.storage.recovery", "_save"),
         # The copy, before SQLite has it.
         ("buddyd.storage.backup", "_write"),
+        # The copy again, to sync it bit by bit; closed when SQLite has let go of it.
+        ("buddyd.storage.backup", "_copy"),
         # Folders; and what was saved, before it gets the database's name.
         ("buddyd.storage.folders", "sync"),
     }

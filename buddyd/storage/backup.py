@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import time
 from pathlib import Path
 from urllib.parse import quote
 from uuid import uuid4
@@ -10,6 +11,9 @@ import anyio.to_thread
 
 from buddyd.errors import InvalidParams, StorageRefused
 from buddyd.storage.folders import sync
+
+STEP_PAGES = 64
+LONGEST_REST_SECONDS = 0.1
 
 
 async def write(database: Path, target: Path) -> int:
@@ -59,12 +63,33 @@ def _is_beside(database: Path, target: Path) -> bool:
 
 
 def _copy(database: Path, copy: Path) -> None:
-    source = sqlite3.connect(f"file:{quote(str(database))}?mode=ro", uri=True)
+    source = sqlite3.connect(f"file:{quote(str(database))}?mode=ro", uri=True, isolation_level=None)
     destination = sqlite3.connect(copy)
+    descriptor = os.open(copy, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        # All pages in one step: the copy is of one moment, and no writer can start it anew.
-        source.backup(destination, pages=-1)
+        # An open transaction: the copy is of one moment, and no writer can start it anew.
+        source.execute("BEGIN")
+        source.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        source.backup(destination, pages=STEP_PAGES, progress=_Pace(descriptor).step)
         destination.execute("PRAGMA journal_mode = DELETE")
     finally:
         destination.close()
+        os.close(descriptor)
         source.close()
+
+
+class _Pace:
+    """Leaves the disk to those who record for as long as it takes it.
+
+    The disk gets the copy bit by bit: one large sync at the end would hold every commit up.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._began = time.monotonic()
+
+    def step(self, _status: int, _remaining: int, _total: int) -> None:
+        """Rest after a step."""
+        os.fdatasync(self._descriptor)
+        time.sleep(min(LONGEST_REST_SECONDS, time.monotonic() - self._began))
+        self._began = time.monotonic()

@@ -12,7 +12,7 @@ from buddyd.storage import retention as module
 from buddyd.storage.database import Database
 from buddyd.storage.journal import Journal
 from buddyd.storage.projections import Checkpoint, ProjectionStore
-from buddyd.storage.retention import Retention
+from buddyd.storage.retention import STEP_SECONDS, Pace, Retention
 from tests.storage.records import DAY, HOUR, NOW, execution, opened_journal, records, report, rows
 
 pytestmark = pytest.mark.anyio
@@ -85,8 +85,22 @@ async def test_a_step_is_short(house: House, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(module, "STEP_ROWS", 3)
     await house.journal.append([records(*(execution() for _ in range(7)))], NOW)
     await house.folded(7, 7)
-    steps = [await house.retention.tier1_step(LATER) for _ in range(4)]
-    assert steps == [(3, 0), (3, 0), (1, 0), (0, 0)]
+    steps = [await house.retention.tier1_step(LATER) for _ in range(8)]
+    assert sum(records for records, _ in steps) == 7
+    assert max(records for records, _ in steps) <= 3
+
+
+def test_a_step_takes_on_what_it_can_do_in_its_time() -> None:
+    pace = Pace()
+    for _ in range(20):
+        pace.learn(STEP_SECONDS / 10)
+    assert pace.of(500) == 500
+    pace.learn(2 * STEP_SECONDS)
+    assert pace.of(500) == 250
+    for _ in range(20):
+        pace.learn(2 * STEP_SECONDS)
+    assert pace.of(500) == 50
+    assert pace.of(1) == 1
 
 
 async def test_hours_of_tier2_go_after_their_days(house: House) -> None:
@@ -143,7 +157,7 @@ async def test_free_pages_are_handed_back_to_the_file_system(
 
     before = await checkpointed()
     freed = [await house.retention.vacuum_step()]
-    assert freed[0] == 10 * 4096
+    assert 0 < freed[0] <= 10 * 4096
     while freed[-1]:
         freed.append(await house.retention.vacuum_step())
     assert sum(freed) > 200_000
