@@ -1,6 +1,7 @@
 """Which actor, or which reading of the database, answers a request."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -188,22 +189,24 @@ class Dispatcher:
         return answer
 
     async def _everything(self, _: Request) -> Answer:
-        answers: dict[str, Answer] = {}
+        outcomes: dict[str, object] = {}
+        all_answered = anyio.Event()
 
-        async def fill(name: str, request: Request) -> None:
-            try:
-                answers[name] = await self._ask(request)
-            except Exception as error:
-                failures.append(error)
+        def take(name: str, outcome: object) -> None:
+            outcomes[name] = outcome
+            if len(outcomes) == len(_SIX):
+                all_answered.set()
 
-        failures: list[Exception] = []
-        async with anyio.create_task_group() as tasks:
-            for name, request in _SIX.items():
-                tasks.start_soon(fill, name, request)
-        if failures:
-            raise failures[0]
+        for name, request in _SIX.items():
+            asked = Asked(request, self._journal.last_seq)
+            envelope = Envelope[ProjectionMessage](asked, partial(take, name))
+            await self._owners[type(request)].put(envelope)
+        await all_answered.wait()
+        for outcome in outcomes.values():
+            if isinstance(outcome, BaseException):
+                raise outcome
         # msgspec's constructors check nothing, but each name stands beside its own request.
-        return Everything(timestamp=rfc3339(self._clock()), **answers)  # type: ignore[arg-type]
+        return Everything(timestamp=rfc3339(self._clock()), **outcomes)  # type: ignore[arg-type]
 
     async def _executions(self, request: Request) -> Executions:
         assert isinstance(request, GetExecutions)  # noqa: S101 - the table says so
