@@ -171,7 +171,7 @@ def command(plan: Plan, databases: Databases) -> Table:
         ours, theirs = in_rounds(
             plan.rounds * COMMANDS_PER_ROUND,
             [
-                lambda: contender("-m", "buddyd.cli.main", "agents"),
+                lambda: contender("-m", "buddyd.cli.entry", "agents"),
                 lambda: contender("-c", "pass"),
             ],
         )

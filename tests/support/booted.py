@@ -187,7 +187,7 @@ def _wait_for_boot(host: Host) -> None:
 
 def _put_programs(host: Host) -> None:
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    for name, module in (("buddyd", "buddyd"), ("buddyctl", "buddyd.cli.main")):
+    for name, module in (("buddyd", "buddyd"), ("buddyctl", "buddyd.cli.entry")):
         program = host.path(f"/usr/local/bin/{name}")
         program.write_text(LAUNCHER.format(version=version, module=module))
         program.chmod(0o755)
