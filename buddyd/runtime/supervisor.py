@@ -192,7 +192,7 @@ class Child:
         self._progressed_at = time.monotonic()
 
     def _look(self) -> None:
-        """See whether it hangs. This comes once in a while, so that a turn need not set a limit."""
+        """See whether it hangs; done once in a while, so that a turn need not set a limit."""
         left = self.actor.turn_limit - self.seconds_without_progress
         if left > 0:
             self._watch.ring_within(left)

@@ -265,6 +265,8 @@ class Session:
         patient = method is not None and method.role is Role.ADMIN
         deadline = math.inf if patient else time.monotonic() + ANSWER_SECONDS
         self._tokens += 1
+        if not self._pending:
+            self._expiry.ring_within(ANSWER_SECONDS)
         self._pending[self._tokens] = _Pending(
             request.answer_id,
             request.wants_answer,
@@ -272,7 +274,6 @@ class Session:
             deadline,
             self._place.hand_over(),
         )
-        self._expiry.ring_within(ANSWER_SECONDS)
         return self._tokens
 
     # Outgoing

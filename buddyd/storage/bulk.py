@@ -16,8 +16,10 @@ class Insert:
     """An insertion into a table, of any number of rows. `verb` is `INSERT` or a variant of it."""
 
     def __init__(self, verb: str, table: str, columns: Sequence[str]) -> None:
-        self._head = f"{verb} INTO {table} ({', '.join(columns)}) VALUES "
-        self._row = f"({', '.join('?' * len(columns))})"
+        head = f"{verb} INTO {table} ({', '.join(columns)}) VALUES "
+        row = f"({', '.join('?' * len(columns))})"
+        sizes = (1 << bits for bits in range(LARGEST.bit_length()))
+        self._statements = {size: head + ", ".join([row] * size) for size in sizes}
 
     def run(self, connection: sqlite3.Connection, rows: Sequence[Sequence[object]]) -> int:
         """Insert the rows, in order; returns how many were."""
@@ -26,9 +28,6 @@ class Insert:
             # Sizes that are powers of two, so that few statements do for all numbers of rows.
             size = min(LARGEST, 1 << (left.bit_length() - 1))
             values = list(chain.from_iterable(rows[begin : begin + size]))
-            inserted += connection.execute(self._statement(size), values).rowcount
+            inserted += connection.execute(self._statements[size], values).rowcount
             begin += size
         return inserted
-
-    def _statement(self, rows: int) -> str:
-        return self._head + ", ".join([self._row] * rows)

@@ -71,6 +71,7 @@ class Database:
         self._ownership = ownership
         self._log_keeper = LogKeeper(path, WAL_LIMIT_BYTES)
         self._file = _identity(path)
+        self._log_path = Path(f"{path}-wal")
         self._log_file: tuple[int, int] | None = None
         self._broken = False
 
@@ -123,7 +124,7 @@ class Database:
 
     def _look_at_files(self, connection: sqlite3.Connection) -> None:
         """After a commit: see that it can be found again, and that the log stays short."""
-        log_file = _identity(Path(f"{self.path}-wal"))
+        log_file = _identity(self._log_path)
         if self._log_file is None:
             self._log_file = log_file
         if _identity(self.path) != self._file or log_file != self._log_file:
