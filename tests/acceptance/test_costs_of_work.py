@@ -39,9 +39,9 @@ from tests.support.daemon import running_daemon
 RECORDS = 1_000
 IN_FLIGHT = 64
 
-STATEMENTS_PER_BATCH_OF_500 = 1_005
-"""Two for each record: one takes its id, one inserts it."""
-STATEMENTS_PER_SINGLE = 2.2
+STATEMENTS_PER_BATCH_OF_500 = 12
+"""A few that take many ids each, and as many that insert their records."""
+STATEMENTS_PER_SINGLE = 0.2
 COMMITS_FOR_64_SINGLES = 2
 HOPS_PER_COMMIT = 1
 
@@ -58,8 +58,8 @@ class MostCalls(NamedTuple):
 
 
 # From the bytes of a request to those of its answer, and into the five projections.
-MOST_CALLS = {"batches": MostCalls(465, 35), "singles": MostCalls(730, 44)}
-MOST_CALLS_PER_QUERY = 2_200
+MOST_CALLS = {"batches": MostCalls(85, 28), "singles": MostCalls(360, 40)}
+MOST_CALLS_PER_QUERY = 760
 """On average, with 16 agents and 40 tools."""
 
 CALLS = ("call", "c_call")
