@@ -199,8 +199,7 @@ class Dispatcher:
 
         for name, request in _SIX.items():
             asked = Asked(request, self._journal.last_seq)
-            envelope = Envelope[ProjectionMessage](asked, partial(take, name))
-            await self._owners[type(request)].put(envelope)
+            await self._owners[type(request)].put(Envelope(asked, partial(take, name)))
         await all_answered.wait()
         for outcome in outcomes.values():
             if isinstance(outcome, BaseException):

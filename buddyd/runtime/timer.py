@@ -1,6 +1,8 @@
 """A timer that is cheap to set anew, where that is done with every message."""
 
 import asyncio
+import math
+import time
 from collections.abc import Callable
 
 SLACK_SECONDS = 0.001
@@ -16,23 +18,24 @@ class Timer:
     def __init__(self, ring: Callable[[], None]) -> None:
         self._ring = ring
         self._handle: asyncio.TimerHandle | None = None
+        # By the clock that asyncio's loop has, too.
+        self._at = math.inf
 
     def ring_within(self, seconds: float) -> None:
         """See to it that the function is called within so many seconds."""
-        loop = asyncio.get_running_loop()
-        at = loop.time() + seconds
-        if self._handle is not None:
-            if self._handle.when() <= at + SLACK_SECONDS:
-                return
-            self._handle.cancel()
-        self._handle = loop.call_at(at, self._rings)
+        at = time.monotonic() + seconds
+        if self._at <= at + SLACK_SECONDS:
+            return
+        self.stop()
+        self._at = at
+        self._handle = asyncio.get_running_loop().call_later(seconds, self._rings)
 
     def stop(self) -> None:
         """Do not call it."""
         if self._handle is not None:
             self._handle.cancel()
-            self._handle = None
+            self._handle, self._at = None, math.inf
 
     def _rings(self) -> None:
-        self._handle = None
+        self._handle, self._at = None, math.inf
         self._ring()

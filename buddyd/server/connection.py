@@ -14,6 +14,9 @@ import anyio
 import anyio.abc
 import anyio.lowlevel
 
+MOST_IN_VAIN = 10
+"""Turns of the loop in which there may be something to read that nobody reads."""
+
 
 class Connection(anyio.abc.ByteStream):
     """The near end; `raw` does not block."""
@@ -23,6 +26,7 @@ class Connection(anyio.abc.ByteStream):
         self.raw = raw
         self._watched = False
         self._waiter: asyncio.Future[None] | None = None
+        self._in_vain = 0
 
     async def says_something(self, within: float) -> bool:
         """Whether there is something to receive, be it the end, within so many seconds."""
@@ -87,8 +91,8 @@ class Connection(anyio.abc.ByteStream):
         loop = asyncio.get_running_loop()
         self._waiter = loop.create_future()
         if not self._watched:
-            loop.add_reader(self.raw, self._wake)
-            self._watched = True
+            loop.add_reader(self.raw.fileno(), self._wake)
+            self._watched, self._in_vain = True, 0
         try:
             await self._waiter
         finally:
@@ -96,14 +100,17 @@ class Connection(anyio.abc.ByteStream):
 
     def _wake(self) -> None:
         if self._waiter is None:
-            # Nobody wants to know now, and the selector would tell again and again.
-            self._unwatch()
+            # Nobody wants to know now; the selector tells in every turn, until somebody reads.
+            self._in_vain += 1
+            if self._in_vain == MOST_IN_VAIN:
+                self._unwatch()
         elif not self._waiter.done():
+            self._in_vain = 0
             self._waiter.set_result(None)
 
     def _unwatch(self) -> None:
         if self._watched:
-            asyncio.get_running_loop().remove_reader(self.raw)
+            asyncio.get_running_loop().remove_reader(self.raw.fileno())
             self._watched = False
 
     def _fail(self, error: OSError) -> NoReturn:

@@ -35,13 +35,13 @@ async def test_asked_for_the_same_time_again_and_again_it_sets_one_timer(
 ) -> None:
     loop = asyncio.get_running_loop()
     times: list[float] = []
-    call_at = loop.call_at
+    call_later = loop.call_later
 
-    def counted(when: float, *arguments: object) -> asyncio.TimerHandle:
-        times.append(when)
-        return call_at(when, *arguments)  # type: ignore[arg-type]
+    def counted(delay: float, *arguments: object) -> asyncio.TimerHandle:
+        times.append(delay)
+        return call_later(delay, *arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(loop, "call_at", counted)
+    monkeypatch.setattr(loop, "call_later", counted)
     timer = Timer(lambda: None)
     for _ in range(1000):
         timer.ring_within(3600)
