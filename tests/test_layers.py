@@ -127,6 +127,7 @@ MAY_USE: dict[str, frozenset[str]] = {
     "buddyd.errors": PURE - {"os", "time", "datetime"},
     "buddyd.runtime": PURE - {"os"} | {"anyio", "structlog"},
     "buddyd.runtime.timer": PURE - {"os"} | {"asyncio"},
+    "buddyd.runtime.channels": PURE - {"os", "time"} | {"anyio", "asyncio"},
     # sqlite3 for the type of a connection: see SQL. `time` for pauses: the time of day is given.
     "buddyd.actors": PURE - {"os", "datetime"} | {"anyio", "structlog", "sqlite3"},
 }

@@ -18,6 +18,7 @@ from buddyd.storage.journal import Appended, Journal
 log = structlog.get_logger()
 
 RELEASE_SECONDS = 3600.0
+FEW_ENTRIES = 100
 
 
 class Counts(Struct):
@@ -84,8 +85,11 @@ class Collector(Actor[CollectorMessage]):
         # Nothing waits here: what finds no room is read from the journal later.
         if appended.entries:
             committed = Committed(list(segments(appended.entries, SEGMENT_ENTRIES)))
+            # To fold a few entries costs little more than one: they wait for others to come. A
+            # query wakes the actor at once, and finds them before it.
+            may_rest = len(appended.entries) < FEW_ENTRIES
             for mailbox in self._subscribers:
-                mailbox.offer(Envelope(committed))
+                mailbox.offer(Envelope(committed), may_rest=may_rest)
             self._announce(appended)
 
     def _count(self, receipt: Receipt) -> None:

@@ -1,11 +1,18 @@
 """Mailboxes: bounded channels of envelopes, each with a promise of one answer."""
 
+import asyncio
+from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
 import anyio
 
 from buddyd.errors import Unavailable
+from buddyd.runtime.timer import Timer
+
+REST_SECONDS = 0.01
+MOST_RESTING = 32
+"""Messages that rest together, at the most."""
 
 M = TypeVar("M")
 
@@ -39,6 +46,9 @@ class Mailbox(Generic[M]):
 
     It is closed to begin with: until `open`, and after `refuse`, every message is answered at
     once with the reason. A message that nobody waits for is dropped then.
+
+    This is no memory stream of anyio, because it has something to tell that a stream cannot: that
+    a message may rest for a moment. An actor is then woken once for many of them.
     """
 
     def __init__(self, owner: str, capacity: int) -> None:
@@ -46,8 +56,12 @@ class Mailbox(Generic[M]):
         self.capacity = capacity
         self._refusal: Unavailable | None = Unavailable(f"The {owner} actor is starting.", 0.2)
         self._end = anyio.Event()
-        # None is no message: it wakes who waits for one.
-        self._send, self._receive = anyio.create_memory_object_stream[Envelope[M] | None](capacity)
+        self._inside: deque[Envelope[M]] = deque()
+        # Those for whom there is no room yet, each with what its sender waits for.
+        self._at_the_door: deque[tuple[Envelope[M], anyio.Event]] = deque()
+        self._taker: asyncio.Future[None] | None = None
+        self._woken = False
+        self._rest = Timer(self.wake)
 
     @property
     def finished(self) -> bool:
@@ -61,7 +75,7 @@ class Mailbox(Generic[M]):
     @property
     def depth(self) -> int:
         """How many messages wait."""
-        return self._send.statistics().current_buffer_used
+        return len(self._inside)
 
     def open(self) -> None:
         """Let messages wait from now on."""
@@ -78,59 +92,82 @@ class Mailbox(Generic[M]):
         """Refuse what comes from now on; what waits can still be taken."""
         self._end.set()
         self._refusal = Unavailable("The daemon is stopping.", 2.0)
-        self._send.close()
+        for envelope in self._let_in():
+            envelope.answer(self._refusal)
+        self.wake()
 
     async def put(self, envelope: Envelope[M]) -> None:
         """Hand a message in, waiting for room."""
         if self._refusal is not None:
             envelope.answer(self._refusal)
-            return
-        try:
-            await self._send.send(envelope)
-        except (anyio.ClosedResourceError, anyio.BrokenResourceError):
-            envelope.answer(self._refusal)
+        elif len(self._inside) < self.capacity:
+            self._inside.append(envelope)
+            self.wake()
+        else:
+            await self._wait_at_the_door(envelope)
 
-    def offer(self, envelope: Envelope[M]) -> bool:
-        """Hand a message in if there is room now; say whether it was taken."""
-        if self._refusal is not None:
+    def offer(self, envelope: Envelope[M], *, may_rest: bool = False) -> bool:
+        """Hand a message in if there is room now; say whether it was taken.
+
+        One that `may_rest` wakes the actor within REST_SECONDS; any other at once.
+        """
+        if self._refusal is not None or len(self._inside) >= self.capacity:
             return False
-        try:
-            self._send.send_nowait(envelope)
-        except (anyio.WouldBlock, anyio.ClosedResourceError, anyio.BrokenResourceError):
-            return False
+        self._inside.append(envelope)
+        if may_rest and len(self._inside) < MOST_RESTING:
+            self._rest.ring_within(REST_SECONDS)
+        else:
+            self.wake()
         return True
 
     async def take(self) -> list[Envelope[M]]:
         """Wait for a message, take everything that waits; empty after `finish`, and on `wake`."""
-        try:
-            first = await self._receive.receive()
-        except anyio.EndOfStream:
-            return []
-        return [*_real(first), *self.waiting()]
+        if self._woken or self.finished:
+            # Others have their turn as well, also where there is always something.
+            await asyncio.sleep(0)
+        else:
+            self._taker = asyncio.get_running_loop().create_future()
+            try:
+                await self._taker
+            finally:
+                self._taker = None
+        self._woken = False
+        return self.waiting()
 
     def wake(self) -> None:
         """Let `take` wait no longer."""
-        if not self.finished and not self.depth:
-            self._send.send_nowait(None)
+        self._woken = True
+        if self._taker is not None and not self._taker.done():
+            self._taker.set_result(None)
 
     def close(self) -> None:
         """Answer what is left and let go of the channel."""
         self.finish()
         self.refuse(Unavailable("The daemon is stopping.", 2.0))
-        self._receive.close()
+        self._rest.stop()
 
     def waiting(self) -> list[Envelope[M]]:
         """Take everything that waits now, which may be nothing."""
-        found: list[Envelope[M]] = []
-        while True:
-            try:
-                found += _real(self._receive.receive_nowait())
-            except (anyio.WouldBlock, anyio.EndOfStream, anyio.ClosedResourceError):
-                return found
+        found = [*self._inside, *self._let_in()]
+        self._inside.clear()
+        return found
 
+    def _let_in(self) -> list[Envelope[M]]:
+        let_in = []
+        while self._at_the_door:
+            envelope, event = self._at_the_door.popleft()
+            let_in.append(envelope)
+            event.set()
+        return let_in
 
-def _real(envelope: Envelope[M] | None) -> tuple[Envelope[M], ...]:
-    return () if envelope is None else (envelope,)
+    async def _wait_at_the_door(self, envelope: Envelope[M]) -> None:
+        place = (envelope, anyio.Event())
+        self._at_the_door.append(place)
+        try:
+            await place[1].wait()
+        finally:
+            if place in self._at_the_door:
+                self._at_the_door.remove(place)
 
 
 async def ask(mailbox: Mailbox[M], message: M) -> object:
