@@ -23,7 +23,7 @@ from buddyd.actors.messages import (
 )
 from buddyd.domain.answers import Answer
 from buddyd.domain.projection import Change, Projection
-from buddyd.domain.segment import Segment, segments
+from buddyd.domain.segment import Segment, joined, segments
 from buddyd.domain.settings import DomainSettings
 from buddyd.domain.windows import HOUR
 from buddyd.errors import BuddydError, FatalError, StorageRefused
@@ -99,20 +99,28 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
 
     async def turn(self, envelopes: list[Envelope[ProjectionMessage]]) -> float | None:
         """Fold and answer, in the order of arrival; put away what is due."""
+        news: list[Segment] = []
         for envelope in envelopes:
-            match envelope.message:
-                case Committed(segments=committed):
-                    await self._take(committed)
-                case Asked() as asked:
-                    envelope.answer(await self._reply(asked))
-                case PutAway(seq=seq):
-                    envelope.answer(await self._put_away(seq))
-                case Reconfigured(settings=settings):
-                    await self._reconfigure(settings)
+            if isinstance(envelope.message, Committed):
+                news += envelope.message.segments
+            else:
+                await self._take(news)
+                news = []
+                await self._handle(envelope)
+        await self._take(news)
         if not envelopes:
             await self._catch_up_if_possible()
         await self._checkpoint_if_due()
         return self._seconds_to_wait()
+
+    async def _handle(self, envelope: Envelope[ProjectionMessage]) -> None:
+        match envelope.message:
+            case Asked() as asked:
+                envelope.answer(await self._reply(asked))
+            case PutAway(seq=seq):
+                envelope.answer(await self._put_away(seq))
+            case Reconfigured(settings=settings):
+                await self._reconfigure(settings)
 
     async def stop(self) -> None:
         """Put away everything. Where storage refuses, the journal still has it."""
@@ -179,12 +187,14 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
         await self._store.discard(self.name)
         self._begin()
 
-    async def _take(self, committed: Sequence[Segment]) -> None:
-        if committed[0].first_seq > self.seq + 1:
-            await self._catch_up_if_possible()
-        if committed[0].first_seq > self.seq + 1:
-            return
-        await self._fold(committed)
+    async def _take(self, news: Sequence[Segment]) -> None:
+        """Fold what the mailbox brought, and before it what it did not bring."""
+        for segment in joined(news, SEGMENT_ENTRIES):
+            if segment.first_seq > self.seq + 1:
+                await self._catch_up_if_possible()
+            if segment.first_seq > self.seq + 1:
+                return
+            await self._fold([segment])
 
     async def _catch_up(self) -> None:
         """Fold what the journal has and the mailbox did not bring."""
