@@ -61,7 +61,7 @@ class Mailbox(Generic[M]):
         self._at_the_door: deque[tuple[Envelope[M], anyio.Event]] = deque()
         self._taker: asyncio.Future[None] | None = None
         self._woken = False
-        self._rest = Timer(self.wake)
+        self._rest = Timer(self._end_rest)
 
     @property
     def finished(self) -> bool:
@@ -139,6 +139,10 @@ class Mailbox(Generic[M]):
         self._woken = True
         if self._taker is not None and not self._taker.done():
             self._taker.set_result(None)
+
+    def _end_rest(self) -> None:
+        if self._inside:
+            self.wake()
 
     def close(self) -> None:
         """Answer what is left and let go of the channel."""

@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from buddyd.errors import Unavailable
-from buddyd.runtime.channels import Envelope, Mailbox, ask
+from buddyd.runtime.channels import MOST_RESTING, Envelope, Mailbox, ask
 
 pytestmark = pytest.mark.anyio
 
@@ -162,6 +162,41 @@ async def test_taking_waits_for_a_message_or_the_end() -> None:
         await anyio.wait_all_tasks_blocked()
         mailbox.finish()
     assert taken == [["a"], []]
+    mailbox.close()
+
+
+async def test_messages_that_may_rest_are_taken_together_a_moment_later() -> None:
+    mailbox = await open_mailbox(capacity=100)
+    taken: list[list[str]] = []
+
+    async def take() -> None:
+        taken.append([e.message for e in await mailbox.take()])
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(take)
+        await anyio.wait_all_tasks_blocked()
+        for message in ("a", "b"):
+            mailbox.offer(Envelope(message), may_rest=True)
+            await anyio.lowlevel.checkpoint()
+        assert taken == []
+    assert taken == [["a", "b"]]
+    mailbox.close()
+
+
+async def test_whoever_does_not_rest_wakes_those_who_do(asker: Asker) -> None:
+    mailbox = await open_mailbox(capacity=100)
+    mailbox.offer(Envelope("resting"), may_rest=True)
+    await mailbox.put(asker.envelope("urgent"))
+    assert [e.message for e in await mailbox.take()] == ["resting", "urgent"]
+    mailbox.close()
+
+
+async def test_so_many_rest_and_no_more() -> None:
+    mailbox = await open_mailbox(capacity=100)
+    for number in range(MOST_RESTING):
+        mailbox.offer(Envelope(str(number)), may_rest=True)
+    with anyio.fail_after(10):
+        assert len(await mailbox.take()) == MOST_RESTING
     mailbox.close()
 
 
