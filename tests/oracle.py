@@ -225,52 +225,78 @@ def cost_findings(costs: Sequence[float], factor: float, least: int) -> list[Fin
 
 
 class Outlook(NamedTuple):
-    """The next value of a series, its 80 % interval, and how far off the past ones were."""
+    """The next value of a series, its 80 % interval, and how good the past ones were."""
 
     value: float
     low: float
     high: float
     mean_error: float | None
+    coverage: float | None
 
 
 def outlook(values: Sequence[float], hours: Sequence[int], ceiling: float) -> Outlook:
-    """The five experts of ANALYTICS.md; `hours` has one more, that of the coming window."""
-    level = values[0]
+    """Experts that are weighted apart after idle and after busy windows.
+
+    `hours` has one more than `values`, that of the coming window.
+    """
+    level = quick = values[0]
+    busy = 0.0
     profile: dict[int, float] = {}
     visits: Counter[int] = Counter()
-    losses = [0.0] * 5
-    experts: list[float] = []
-    value = low = high = error = 0.0
+    # After an idle window [0], after a busy one [1].
+    scored = [0, 0]
+    losses = [[0.0] * 7, [0.0] * 7]
+    q = [1.5, 1.5]
+    error = [0.0, 0.0]
     hour_error: dict[int, float] = {}
-    q = 1.5
+    experts: list[float] = []
+    value = low = high = 0.0
+    kind = 0
     cut_errors: list[float] = []
+    inside: list[bool] = []
     for t, y in enumerate(values):
         hour, coming = hours[t], hours[t + 1]
         if t:
             cut_errors.append(abs(min(ceiling, value) - min(ceiling, y)))
-            losses = [
-                0.95 * loss + 0.05 * abs(expert - y)
-                for loss, expert in zip(losses, experts, strict=True)
+            inside.append(min(ceiling, low) <= min(ceiling, y) <= min(ceiling, high))
+            scored[kind] += 1
+            share = max(0.04, 1 / scored[kind])
+            losses[kind] = [
+                (1 - share) * loss + share * abs(expert - y)
+                for loss, expert in zip(losses[kind], experts, strict=True)
             ]
-            q = max(0.05, q * math.exp(0.1 * ((not low <= y <= high) - 0.2)))
+            q[kind] = max(0.05, q[kind] * math.exp(0.1 * ((not low <= y <= high) - 0.2)))
             off = abs(value - y)
             if t == 1:
-                error, hour_error = off, dict.fromkeys(range(24), off)
-            error = 0.95 * error + 0.05 * off
+                error, hour_error = [off, off], dict.fromkeys(range(24), off)
+            error[kind] = 0.95 * error[kind] + 0.05 * off
             hour_error[hour] = 0.95 * hour_error[hour] + 0.05 * off
             level += 0.3 * (y - level)
+            quick += 0.6 * (y - quick)
+        if y:
+            busy = 0.7 * busy + 0.3 * y if busy else y
         gain = max(0.15, 1 / (visits[hour] + 1))
         profile[hour] = profile.get(hour, 0.0) + gain * (y - profile.get(hour, 0.0))
         visits[hour] += 1
         ahead, r = profile.get(coming, level), y - profile[hour]
-        experts = [y, level, ahead, max(0.0, ahead + 0.6 * r), max(0.0, ahead + 0.9 * r)]
-        weights = [1.0] * 5
-        if sum(losses):
-            weights = [math.exp(-10 * (loss - min(losses)) / mean(losses)) for loss in losses]
-        value = sum(w * e for w, e in zip(weights, experts, strict=True)) / sum(weights)
-        reach = q * max(1e-3, 0.5 * error + 0.5 * hour_error.get(coming, 0.0))
+        experts = [y, level, quick, ahead, max(0.0, ahead + 0.6 * r), max(0.0, ahead + 0.9 * r)]
+        experts.append(busy if y else 0.0)
+        kind = int(y > 0)
+        value = y
+        if sum(losses[kind]):
+            best, usual = min(losses[kind]), mean(losses[kind])
+            weights = [math.exp(-30 * (loss - best) / usual) for loss in losses[kind]]
+            weights[0] *= 3
+            value = sum(w * e for w, e in zip(weights, experts, strict=True)) / sum(weights)
+        reach = q[kind] * max(1e-3, 0.5 * error[kind] + 0.5 * hour_error.get(coming, 0.0))
         low, high = max(0.0, value - reach), value + reach
-    return Outlook(value, low, high, mean(cut_errors) if cut_errors else None)
+    return Outlook(
+        value,
+        low,
+        high,
+        mean(cut_errors) if cut_errors else None,
+        mean(inside[1:]) if inside[1:] else None,
+    )
 
 
 # The oracle
