@@ -295,7 +295,7 @@ def outlook(values: Sequence[float], hours: Sequence[int], ceiling: float) -> Ou
         low,
         high,
         mean(cut_errors) if cut_errors else None,
-        mean(inside[1:]) if inside[1:] else None,
+        float(mean(inside[1:])) if inside[1:] else None,
     )
 
 
@@ -781,9 +781,13 @@ class Oracle:
             "capacity_low": low,
             "capacity_high": high,
             "current_queue_depth": waiting,
+            "queue_source": "reported"
+            if agent.reports
+            else ("started" if agent.starts else "estimated"),
             "predicted_completion_time": None if done is None else rfc3339(done),
-            "bottleneck_tools": _bottlenecks(tools),
+            "bottleneck_tools": _bottlenecks(tools, floor_to(now, HOUR) - HOUR),
             "forecast_error": None if error is None else Points(100 * error / parallel),
+            "interval_coverage": outlook.coverage,
         }
 
     def _outlook(self, agent: str, parallel: int, now: float) -> Outlook:
@@ -794,13 +798,13 @@ class Oracle:
         if not closed:
             # Before a window has closed: what it has done in this one.
             so_far = busy.get(current, 0) / 10**6 / max(60.0, now - current * width)
-            return Outlook(so_far, 0.0, float(parallel), None)
+            return Outlook(so_far, 0.0, float(parallel), None, None)
         windows = range(min(closed), current)
         values = [busy.get(window, 0) / (width * 10**6) for window in windows]
         hours = [window * width // HOUR % 24 for window in (*windows, current)]
         found = outlook(values, hours, parallel)
         # Nothing is known of how far off a forecast may be until one could be compared.
-        return found if found.mean_error is not None else Outlook(found[0], 0.0, parallel, None)
+        return found if found.mean_error is not None else Outlook(found[0], 0.0, parallel, None, None)
 
     def _busy(self, agent: str, first: int) -> dict[int, int]:
         """Microseconds of work that fall into each window from number `first` on."""
@@ -963,18 +967,23 @@ def _completion(
     return min(done, 253_402_300_799.0)
 
 
-def _bottlenecks(tools: dict[str, list[ExecutionRecorded]]) -> list[str]:
-    """Up to three tools by their share of the busy time; one that always fails counts twice.
+def _bottlenecks(tools: dict[str, list[ExecutionRecorded]], late: float) -> list[str]:
+    """Up to three tools by their share of the busy time, growing and failing ones first.
 
-    Equal ones go by name.
+    One that always fails counts twice, and so does one whose share since `late` is twice that of
+    the day or more. Equal ones go by name.
     """
-    total = sum(e.duration for own in tools.values() for e in own)
-    if not total:
-        return []
-    scores = {
-        tool: Fraction(sum(e.duration for e in own), total)
-        * (1 + Fraction(sum(not e.success for e in own), len(own)))
-        for tool, own in tools.items()
+    busy = {tool: sum(e.duration for e in own) for tool, own in tools.items()}
+    lately = {
+        tool: sum(e.duration for e in own if e.finished_at >= late) for tool, own in tools.items()
     }
+    scores = {}
+    for tool, own in tools.items():
+        if busy[tool]:
+            share_of_day = Fraction(busy[tool], sum(busy.values()))
+            now = Fraction(lately[tool], sum(lately.values()) or 1)
+            growth = min(2, max(1, now / share_of_day))
+            failed = Fraction(sum(not e.success for e in own), len(own))
+            scores[tool] = share_of_day * growth * (1 + failed)
     worst_first = sorted(scores, key=lambda tool: (-scores[tool], tool))
     return [tool for tool in worst_first if scores[tool] >= Fraction(3, 10)][:3]
