@@ -213,7 +213,7 @@ def cost_findings(costs: Sequence[float], factor: float, least: int) -> list[Fin
         lasting, rise = rise > 8, 0.0 if rise > 8 else rise
         # What is exactly at the factor is not above it.
         above = cost > factor * math.exp(m) * (1 + 1e-9)
-        if n >= least and above and (n < 30 or z > 3):
+        if n >= least and above and (n < 30 or z > 4):
             found.append(Finding(n, "spike", math.exp(m)))
         elif lasting:
             found.append(Finding(n, "rise", math.exp(m)))
@@ -804,7 +804,9 @@ class Oracle:
         hours = [window * width // HOUR % 24 for window in (*windows, current)]
         found = outlook(values, hours, parallel)
         # Nothing is known of how far off a forecast may be until one could be compared.
-        return found if found.mean_error is not None else Outlook(found[0], 0.0, parallel, None, None)
+        return (
+            found if found.mean_error is not None else Outlook(found[0], 0.0, parallel, None, None)
+        )
 
     def _busy(self, agent: str, first: int) -> dict[int, int]:
         """Microseconds of work that fall into each window from number `first` on."""
