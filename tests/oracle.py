@@ -499,7 +499,7 @@ class Oracle:
 
     def get_system_learning(self, now: float) -> Json:
         month = _by_tool(self._executions(self._month(now)))
-        profiles = [self._profile(tool, own) for tool, own in month.items()]
+        profiles = [self._profile(tool, own, now) for tool, own in month.items()]
         profiles.sort(key=lambda profile: (-profile["total_executions"], profile["tool_name"]))
         levels = [profile["confidence_level"] for profile in profiles]
         return {
@@ -631,6 +631,43 @@ class Oracle:
                 found.append(e)
         return found
 
+    def _last_change(self, tool: str, level: str, now: float) -> Json:
+        """When the level became another one: with an execution, or as older ones left."""
+        kept: list[ExecutionRecorded] = []
+        known: str | None = None
+        changed: tuple[float | None, str | None, Any] = (None, None, None)
+        last_hour = -math.inf
+
+        def look(at: float) -> None:
+            nonlocal known, changed
+            if not kept:
+                known, changed = None, (None, None, None)
+                return
+            new = self._level(kept)
+            if known is not None and new != known:
+                counts = (str(sum(e.success for e in kept)), str(len(kept)))
+                changed = (at, known, Mentions(counts))
+            known = new
+
+        for entry in [*self._executions(), None]:
+            hour = max(last_hour, floor_to(entry.recorded_at if entry else now, HOUR))
+            for old in sorted({floor_to(e.finished_at, HOUR) for e in kept}):
+                if old < self._month(hour):
+                    kept[:] = [e for e in kept if floor_to(e.finished_at, HOUR) != old]
+                    look(old + MONTH)
+            last_hour = hour
+            if entry and entry.tool == tool and entry.finished_at >= self._month(hour):
+                kept.append(entry)
+                look(entry.recorded_at)
+        if known != level:
+            changed = (None, None, None)
+        at, previous, reason = changed
+        return {
+            "level_changed_at": None if at is None else rfc3339(at),
+            "previous_level": previous,
+            "level_change_reason": reason,
+        }
+
     def _level(self, own: list[ExecutionRecorded]) -> str:
         rules = self.settings.learning
         rate = Fraction(sum(e.success for e in own), len(own))
@@ -640,7 +677,7 @@ class Oracle:
             return "HIGH"
         return "MEDIUM" if rate >= Fraction(str(rules.medium_success_rate)) else "LOW"
 
-    def _profile(self, tool: str, own: list[ExecutionRecorded]) -> Json:
+    def _profile(self, tool: str, own: list[ExecutionRecorded], now: float) -> Json:
         n, successes = len(own), sum(e.success for e in own)
         low, high = wilson(successes, n)
         level, rules = self._level(own), self.settings.learning
@@ -666,6 +703,7 @@ class Oracle:
             "level_probability": below[1] - below[0],
             "trend": trend(not e.success for e in remembered),
             "last_execution": rfc3339(max(e.finished_at for e in remembered)),
+            **self._last_change(tool, level, now),
         }
 
     # Risks

@@ -217,6 +217,10 @@ class ToolProfile(Answer, frozen=True):
     """How probable it is, given the counts, that the true rate lies in the level's band."""
     trend: Trend
     last_execution: str
+    level_changed_at: str | None
+    """When its level became another one; None, as are the next two, while it has not."""
+    previous_level: Level | None
+    level_change_reason: str | None
 
 
 class SystemLearning(Answer, frozen=True):

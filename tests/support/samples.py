@@ -135,6 +135,9 @@ LEARNING = a.SystemLearning(
             level_probability=0.99999,
             trend="degrading",
             last_execution=EARLIER,
+            level_changed_at=EARLIER,
+            previous_level="MEDIUM",
+            level_change_reason="A failure was recorded: 19 of the 24 in 30 days succeeded.",
         )
     ],
 )
