@@ -286,7 +286,7 @@ def outlook(values: Sequence[float], hours: Sequence[int], ceiling: float) -> Ou
         if sum(losses[kind]):
             best, usual = min(losses[kind]), mean(losses[kind])
             weights = [math.exp(-30 * (loss - best) / usual) for loss in losses[kind]]
-            weights[0] *= 3
+            weights[0] *= 3 + 30 / scored[kind]
             value = sum(w * e for w, e in zip(weights, experts, strict=True)) / sum(weights)
         reach = q[kind] * max(1e-3, 0.5 * error[kind] + 0.5 * hour_error.get(coming, 0.0))
         low, high = max(0.0, value - reach), value + reach

@@ -20,8 +20,11 @@ RESIDUAL_SHARES = (0.6, 0.9)
 LOSS_GAIN = 0.04
 SHARPNESS = 30.0
 """How strongly a past loss tells against an expert."""
-PRIOR = (3.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
-"""What each expert weighs at equal losses; the first one is the last value."""
+EXPERTS = 7
+LAST_VALUE_WEIGHT = 3.0
+"""How much more the first expert, the last value, weighs than another one at equal losses."""
+TRUST_WINDOWS = 10
+"""After so few windows of a kind it weighs twice that: what was lost so far may be chance."""
 ERROR_GAIN = 0.05
 MISS_RATE = 0.2
 """The interval is meant to miss this share of the values."""
@@ -46,7 +49,7 @@ class _Record:
 
     def __init__(self) -> None:
         self.count = 0
-        self.losses = [0.0] * len(PRIOR)
+        self.losses = [0.0] * EXPERTS
         self.error = 0.0
         self.factor = START_FACTOR
 
@@ -67,12 +70,10 @@ class _Record:
         least, mean = min(self.losses), sum(self.losses) / len(self.losses)
         if mean <= 0.0:
             return experts[0]
-        weighted = total = 0.0
-        for prior, loss, expert in zip(PRIOR, self.losses, experts, strict=True):
-            weight = prior * math.exp(-SHARPNESS * (loss - least) / mean)
-            weighted += weight * expert
-            total += weight
-        return weighted / total
+        weights = [math.exp(-SHARPNESS * (loss - least) / mean) for loss in self.losses]
+        weights[0] *= LAST_VALUE_WEIGHT * (1.0 + TRUST_WINDOWS / self.count)
+        weighted = sum(w * expert for w, expert in zip(weights, experts, strict=True))
+        return weighted / sum(weights)
 
 
 class Forecaster:

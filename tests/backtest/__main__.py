@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+import msgspec
+
 from tests.backtest import anomalies, confidence, forecasts, synthetic, trends
 from tests.backtest.tables import Table
 from tests.backtest.traces import Trace, read
@@ -26,10 +28,7 @@ def main() -> None:
     """Print the tables that were asked for."""
     options = _options()
     with ProcessPoolExecutor() as pool:
-        work = [
-            pool.submit(_table, name, options.files, made=options.synthetic)
-            for name in options.only or TABLES
-        ]
+        work = [pool.submit(_table, name, options) for name in options.only or TABLES]
         tables = [future.result() for future in work]
     for table in tables:
         print(table.text())
@@ -38,10 +37,13 @@ def main() -> None:
         options.markdown.write_text(text, encoding="utf-8")
 
 
-def _table(name: str, files: Sequence[Path], *, made: bool) -> Table:
-    traces = [read(file) for file in files]
+def _table(name: str, options: argparse.Namespace) -> Table:
+    traces = [read(file) for file in options.files]
     if name == "forecast":
-        return forecasts.table([*traces, *(synthetic.traces() if made else ())])
+        traces += synthetic.traces() if options.synthetic else []
+        if options.window:
+            traces = [msgspec.structs.replace(t, window=options.window) for t in traces]
+        return forecasts.table(traces)
     return TABLES[name]([trace for trace in traces if trace.full_load is None])
 
 
@@ -49,6 +51,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.backtest", description=__doc__)
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
     parser.add_argument("--only", action="append", choices=TABLES, help="a single table")
+    parser.add_argument("--window", type=int, metavar="SECONDS", help="forecast such windows")
     parser.add_argument("--synthetic", action="store_true", help="forecast made series as well")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables to it, too")
     return parser.parse_args()

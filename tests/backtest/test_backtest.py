@@ -36,7 +36,8 @@ def test_one_command_prints_every_table(tmp_path: Path) -> None:
     rates = tmp_path / "rates.csv"
     rates.write_text("second,a,b\n" + "".join(f"{600 * n},{n % 7},0\n" for n in range(200)))
     written = tmp_path / "tables.md"
-    command = [sys.executable, "-m", "tests.backtest", SAMPLE, rates, "--markdown", written]
+    files = [str(SAMPLE), str(rates), "--markdown", str(written)]
+    command = [sys.executable, "-m", "tests.backtest", *files]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     for title in ("Forecast of the load", "Confidence", "Trend", "Cost spikes"):
         assert title in done.stdout
