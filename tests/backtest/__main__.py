@@ -6,6 +6,7 @@ them, or rates (`.csv`): seconds in the first column, one client in each other o
 """
 
 import argparse
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -29,7 +30,10 @@ def main() -> None:
     options = _options()
     with ProcessPoolExecutor() as pool:
         work = [pool.submit(_table, name, options) for name in options.only or TABLES]
-        tables = [future.result() for future in work]
+        try:
+            tables = [future.result() for future in work]
+        except (OSError, ValueError) as error:
+            sys.exit(f"{error}")
     for table in tables:
         print(table.text())
     if options.markdown:

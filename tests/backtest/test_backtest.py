@@ -45,6 +45,15 @@ def test_one_command_prints_every_table(tmp_path: Path) -> None:
     assert [line for line in done.stdout.splitlines() if line.startswith("rates")]
 
 
+def test_a_file_that_is_no_trace_is_named_with_the_line(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.jsonl"
+    broken.write_bytes(SAMPLE.read_bytes().splitlines(keepends=True)[0] + b"{}\n")
+    command = [sys.executable, "-m", "tests.backtest", str(broken), "--only", "forecast"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"{broken}, line 2: ")
+
+
 def test_the_error_is_the_one_that_the_daemon_tells_of_itself() -> None:
     trace = some_rates()
     end = BEGIN + 3600.0 * HOURS

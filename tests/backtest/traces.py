@@ -36,13 +36,12 @@ class Trace(Struct, frozen=True):
 
 
 def read(path: Path) -> Trace:
-    """The trace in a file."""
+    """The trace in a file; ValueError where it is none."""
     if path.suffix == ".csv":
         return from_rates(path.stem, _rates(path))
-    executions = msgspec.json.Decoder(Execution)
-    with path.open("rb") as lines:
-        decoded = [executions.decode(line) for line in lines if line.strip()]
-    found = list(entries(decoded))
+    found = list(entries(_executions(path)))
+    if not found:
+        raise ValueError(f"{path} holds no execution.")
     return Trace(path.stem, found, found[-1].finished_at)
 
 
@@ -116,6 +115,19 @@ def execution(agent: str, end: float, duration: float) -> ExecutionRecorded:
         browser=False,
         error_type=None,
     )
+
+
+def _executions(path: Path) -> list[Execution]:
+    decode = msgspec.json.Decoder(Execution).decode
+    found = []
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                try:
+                    found.append(decode(line))
+                except msgspec.MsgspecError as error:
+                    raise ValueError(f"{path}, line {number}: {error}") from error
+    return found
 
 
 def _rates(path: Path) -> dict[str, list[tuple[float, float]]]:
