@@ -261,7 +261,8 @@ class Capacity(Projection):
     def _learn(self, name: str, hour: int) -> _Work:
         tools = self._day.under(name)
         late = dict.fromkeys(tools, 0)
-        for number in range(hour - LATE_HOURS + 1, hour + 1):
+        # What is ahead of a clock that was put back counts, as it does in the day.
+        for number in [number for number in self._day if number > hour - LATE_HOURS]:
             cells = self._in_hour(number)
             for tool in tools:
                 if cell := cells.get(join(name, tool)):

@@ -367,6 +367,13 @@ def test_a_tool_that_grows_holds_an_agent_up_sooner() -> None:
     assert forecast(told, NOW + 2 * HOUR).bottleneck_tools == ["search"]
 
 
+def test_what_is_ahead_of_a_clock_that_was_put_back_counts_as_growth_as_well() -> None:
+    told = Told(Capacity)
+    told.records(NOW, {"duration_seconds": 80.0, "finished_at": NOW - 5 * HOUR})
+    told.records(NOW, {"tool_name": "new", "duration_seconds": 20.0})
+    assert forecast(told, NOW - 1).bottleneck_tools == ["search", "new"]
+
+
 def test_how_far_a_queue_is_known() -> None:
     told = Told(Capacity)
     told.records(NOW, {})
