@@ -142,3 +142,23 @@ def test_counts_from_before_there_were_standings_are_taken_over() -> None:
     assert again.changed(NOW) == (None, "HIGH", None)
     again.records(NOW + 60, False, False)
     assert again.changed(NOW + 60) == ("HIGH", "MEDIUM", rfc3339(NOW + 60))
+
+
+def test_a_clock_that_was_put_back_over_a_restart_brings_nothing_back() -> None:
+    """What has left the window at one time does not count again in the hour before."""
+
+    def lived(*, restarts: bool) -> ToolProfile:
+        life = Life()
+        life.records(NOW, True)
+        life.records(NOW + 30 * DAY, *[True] * 5)
+        if restarts:
+            again = Tools(SETTINGS)
+            again.restore(life.tools.changes())
+            life.tools = again
+        life.records(NOW + 30 * DAY - 60, *[False] * 3, finished_at=NOW + 10)
+        return life.profile(NOW + 30 * DAY)
+
+    whole = lived(restarts=False)
+    assert whole.previous_level == "MEDIUM"
+    assert whole.level_changed_at == rfc3339(NOW + 30 * DAY)
+    assert lived(restarts=True) == whole
