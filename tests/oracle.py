@@ -213,7 +213,7 @@ def cost_findings(costs: Sequence[float], factor: float, least: int) -> list[Fin
         lasting, rise = rise > 8, 0.0 if rise > 8 else rise
         # What is exactly at the factor is not above it.
         above = cost > factor * math.exp(m) * (1 + 1e-9)
-        if n >= least and above and (n < 30 or z > 3):
+        if n >= least and above and (n < 30 or z > 4):
             found.append(Finding(n, "spike", math.exp(m)))
         elif lasting:
             found.append(Finding(n, "rise", math.exp(m)))
@@ -225,52 +225,78 @@ def cost_findings(costs: Sequence[float], factor: float, least: int) -> list[Fin
 
 
 class Outlook(NamedTuple):
-    """The next value of a series, its 80 % interval, and how far off the past ones were."""
+    """The next value of a series, its 80 % interval, and how good the past ones were."""
 
     value: float
     low: float
     high: float
     mean_error: float | None
+    coverage: float | None
 
 
 def outlook(values: Sequence[float], hours: Sequence[int], ceiling: float) -> Outlook:
-    """The five experts of ANALYTICS.md; `hours` has one more, that of the coming window."""
-    level = values[0]
+    """Experts that are weighted apart after idle and after busy windows.
+
+    `hours` has one more than `values`, that of the coming window.
+    """
+    level = quick = values[0]
+    busy = 0.0
     profile: dict[int, float] = {}
     visits: Counter[int] = Counter()
-    losses = [0.0] * 5
-    experts: list[float] = []
-    value = low = high = error = 0.0
+    # After an idle window [0], after a busy one [1].
+    scored = [0, 0]
+    losses = [[0.0] * 7, [0.0] * 7]
+    q = [1.5, 1.5]
+    error = [0.0, 0.0]
     hour_error: dict[int, float] = {}
-    q = 1.5
+    experts: list[float] = []
+    value = low = high = 0.0
+    kind = 0
     cut_errors: list[float] = []
+    inside: list[bool] = []
     for t, y in enumerate(values):
         hour, coming = hours[t], hours[t + 1]
         if t:
             cut_errors.append(abs(min(ceiling, value) - min(ceiling, y)))
-            losses = [
-                0.95 * loss + 0.05 * abs(expert - y)
-                for loss, expert in zip(losses, experts, strict=True)
+            inside.append(min(ceiling, low) <= min(ceiling, y) <= min(ceiling, high))
+            scored[kind] += 1
+            share = max(0.04, 1 / scored[kind])
+            losses[kind] = [
+                (1 - share) * loss + share * abs(expert - y)
+                for loss, expert in zip(losses[kind], experts, strict=True)
             ]
-            q = max(0.05, q * math.exp(0.1 * ((not low <= y <= high) - 0.2)))
+            q[kind] = max(0.05, q[kind] * math.exp(0.1 * ((not low <= y <= high) - 0.2)))
             off = abs(value - y)
             if t == 1:
-                error, hour_error = off, dict.fromkeys(range(24), off)
-            error = 0.95 * error + 0.05 * off
+                error, hour_error = [off, off], dict.fromkeys(range(24), off)
+            error[kind] = 0.95 * error[kind] + 0.05 * off
             hour_error[hour] = 0.95 * hour_error[hour] + 0.05 * off
             level += 0.3 * (y - level)
+            quick += 0.6 * (y - quick)
+        if y:
+            busy = 0.7 * busy + 0.3 * y if busy else y
         gain = max(0.15, 1 / (visits[hour] + 1))
         profile[hour] = profile.get(hour, 0.0) + gain * (y - profile.get(hour, 0.0))
         visits[hour] += 1
         ahead, r = profile.get(coming, level), y - profile[hour]
-        experts = [y, level, ahead, max(0.0, ahead + 0.6 * r), max(0.0, ahead + 0.9 * r)]
-        weights = [1.0] * 5
-        if sum(losses):
-            weights = [math.exp(-10 * (loss - min(losses)) / mean(losses)) for loss in losses]
-        value = sum(w * e for w, e in zip(weights, experts, strict=True)) / sum(weights)
-        reach = q * max(1e-3, 0.5 * error + 0.5 * hour_error.get(coming, 0.0))
+        experts = [y, level, quick, ahead, max(0.0, ahead + 0.6 * r), max(0.0, ahead + 0.9 * r)]
+        experts.append(busy if y else 0.0)
+        kind = int(y > 0)
+        value = y
+        if sum(losses[kind]):
+            best, usual = min(losses[kind]), mean(losses[kind])
+            weights = [math.exp(-30 * (loss - best) / usual) for loss in losses[kind]]
+            weights[0] *= 3 + 30 / scored[kind]
+            value = sum(w * e for w, e in zip(weights, experts, strict=True)) / sum(weights)
+        reach = q[kind] * max(1e-3, 0.5 * error[kind] + 0.5 * hour_error.get(coming, 0.0))
         low, high = max(0.0, value - reach), value + reach
-    return Outlook(value, low, high, mean(cut_errors) if cut_errors else None)
+    return Outlook(
+        value,
+        low,
+        high,
+        mean(cut_errors) if cut_errors else None,
+        float(mean(inside[1:])) if inside[1:] else None,
+    )
 
 
 # The oracle
@@ -473,7 +499,7 @@ class Oracle:
 
     def get_system_learning(self, now: float) -> Json:
         month = _by_tool(self._executions(self._month(now)))
-        profiles = [self._profile(tool, own) for tool, own in month.items()]
+        profiles = [self._profile(tool, own, now) for tool, own in month.items()]
         profiles.sort(key=lambda profile: (-profile["total_executions"], profile["tool_name"]))
         levels = [profile["confidence_level"] for profile in profiles]
         return {
@@ -605,6 +631,43 @@ class Oracle:
                 found.append(e)
         return found
 
+    def _last_change(self, tool: str, level: str, now: float) -> Json:
+        """When the level became another one: with an execution, or as older ones left."""
+        kept: list[ExecutionRecorded] = []
+        known: str | None = None
+        changed: tuple[float | None, str | None, Any] = (None, None, None)
+        last_hour = -math.inf
+
+        def look(at: float) -> None:
+            nonlocal known, changed
+            if not kept:
+                known, changed = None, (None, None, None)
+                return
+            new = self._level(kept)
+            if known is not None and new != known:
+                counts = (str(sum(e.success for e in kept)), str(len(kept)))
+                changed = (at, known, Mentions(counts))
+            known = new
+
+        for entry in [*self._executions(), None]:
+            hour = max(last_hour, floor_to(entry.recorded_at if entry else now, HOUR))
+            for old in sorted({floor_to(e.finished_at, HOUR) for e in kept}):
+                if old < self._month(hour):
+                    kept[:] = [e for e in kept if floor_to(e.finished_at, HOUR) != old]
+                    look(old + MONTH)
+            last_hour = hour
+            if entry and entry.tool == tool and entry.finished_at >= self._month(hour):
+                kept.append(entry)
+                look(entry.recorded_at)
+        if known != level:
+            changed = (None, None, None)
+        at, previous, reason = changed
+        return {
+            "level_changed_at": None if at is None else rfc3339(at),
+            "previous_level": previous,
+            "level_change_reason": reason,
+        }
+
     def _level(self, own: list[ExecutionRecorded]) -> str:
         rules = self.settings.learning
         rate = Fraction(sum(e.success for e in own), len(own))
@@ -614,7 +677,7 @@ class Oracle:
             return "HIGH"
         return "MEDIUM" if rate >= Fraction(str(rules.medium_success_rate)) else "LOW"
 
-    def _profile(self, tool: str, own: list[ExecutionRecorded]) -> Json:
+    def _profile(self, tool: str, own: list[ExecutionRecorded], now: float) -> Json:
         n, successes = len(own), sum(e.success for e in own)
         low, high = wilson(successes, n)
         level, rules = self._level(own), self.settings.learning
@@ -640,6 +703,7 @@ class Oracle:
             "level_probability": below[1] - below[0],
             "trend": trend(not e.success for e in remembered),
             "last_execution": rfc3339(max(e.finished_at for e in remembered)),
+            **self._last_change(tool, level, now),
         }
 
     # Risks
@@ -755,9 +819,13 @@ class Oracle:
             "capacity_low": low,
             "capacity_high": high,
             "current_queue_depth": waiting,
+            "queue_source": "reported"
+            if agent.reports
+            else ("started" if agent.starts else "estimated"),
             "predicted_completion_time": None if done is None else rfc3339(done),
-            "bottleneck_tools": _bottlenecks(tools),
+            "bottleneck_tools": _bottlenecks(tools, floor_to(now, HOUR) - HOUR),
             "forecast_error": None if error is None else Points(100 * error / parallel),
+            "interval_coverage": outlook.coverage,
         }
 
     def _outlook(self, agent: str, parallel: int, now: float) -> Outlook:
@@ -768,13 +836,15 @@ class Oracle:
         if not closed:
             # Before a window has closed: what it has done in this one.
             so_far = busy.get(current, 0) / 10**6 / max(60.0, now - current * width)
-            return Outlook(so_far, 0.0, float(parallel), None)
+            return Outlook(so_far, 0.0, float(parallel), None, None)
         windows = range(min(closed), current)
         values = [busy.get(window, 0) / (width * 10**6) for window in windows]
         hours = [window * width // HOUR % 24 for window in (*windows, current)]
         found = outlook(values, hours, parallel)
         # Nothing is known of how far off a forecast may be until one could be compared.
-        return found if found.mean_error is not None else Outlook(found[0], 0.0, parallel, None)
+        return (
+            found if found.mean_error is not None else Outlook(found[0], 0.0, parallel, None, None)
+        )
 
     def _busy(self, agent: str, first: int) -> dict[int, int]:
         """Microseconds of work that fall into each window from number `first` on."""
@@ -937,18 +1007,23 @@ def _completion(
     return min(done, 253_402_300_799.0)
 
 
-def _bottlenecks(tools: dict[str, list[ExecutionRecorded]]) -> list[str]:
-    """Up to three tools by their share of the busy time; one that always fails counts twice.
+def _bottlenecks(tools: dict[str, list[ExecutionRecorded]], late: float) -> list[str]:
+    """Up to three tools by their share of the busy time, growing and failing ones first.
 
-    Equal ones go by name.
+    One that always fails counts twice, and so does one whose share since `late` is twice that of
+    the day or more. Equal ones go by name.
     """
-    total = sum(e.duration for own in tools.values() for e in own)
-    if not total:
-        return []
-    scores = {
-        tool: Fraction(sum(e.duration for e in own), total)
-        * (1 + Fraction(sum(not e.success for e in own), len(own)))
-        for tool, own in tools.items()
+    busy = {tool: sum(e.duration for e in own) for tool, own in tools.items()}
+    lately = {
+        tool: sum(e.duration for e in own if e.finished_at >= late) for tool, own in tools.items()
     }
+    scores = {}
+    for tool, own in tools.items():
+        if busy[tool]:
+            share_of_day = Fraction(busy[tool], sum(busy.values()))
+            now = Fraction(lately[tool], sum(lately.values()) or 1)
+            growth = min(2, max(1, now / share_of_day))
+            failed = Fraction(sum(not e.success for e in own), len(own))
+            scores[tool] = share_of_day * growth * (1 + failed)
     worst_first = sorted(scores, key=lambda tool: (-scores[tool], tool))
     return [tool for tool in worst_first if scores[tool] >= Fraction(3, 10)][:3]

@@ -15,7 +15,7 @@ START_VARIANCE = 0.25
 CLIP = 3.0
 """No single execution moves the mean by more than this many standard deviations (Huber)."""
 LEAST_DEVIATION = 0.1
-SPIKE_Z = 3.0
+SPIKE_Z = 4.0
 SPREAD_KNOWN = 30
 """Executions from which on the spread is known; before them the factor alone decides."""
 ROUNDING = 1e-9

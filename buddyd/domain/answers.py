@@ -16,6 +16,7 @@ Level = Literal["HIGH", "MEDIUM", "LOW"]
 Trend = Literal["improving", "stable", "degrading"]
 Pattern = Literal["streak", "high_failure_rate", "dominant_error", "degrading"]
 AnomalyKind = Literal["spike", "rise"]
+QueueSource = Literal["reported", "started", "estimated"]
 EventName = Literal["execution", "changed"]
 AnswerName = Literal["agents", "capacity", "pipeline", "costs", "learning", "risks"]
 """The six, as `get_all` names them."""
@@ -83,11 +84,15 @@ class Forecast(Answer, frozen=True):
     capacity_high: int
     """The bounds of an 80 % interval."""
     current_queue_depth: int
+    queue_source: QueueSource
+    """Whether it reports what waits; or at least starts what runs; or both are estimated."""
     predicted_completion_time: str | None
     bottleneck_tools: list[str]
     """The tools that hold the agent up, the worst first."""
     forecast_error: float | None
     """Mean absolute error of its past forecasts, in percentage points."""
+    interval_coverage: float | None
+    """The share of the past windows that lay in the interval forecast for them."""
 
 
 class PredictiveCapacity(Answer, frozen=True):
@@ -212,6 +217,10 @@ class ToolProfile(Answer, frozen=True):
     """How probable it is, given the counts, that the true rate lies in the level's band."""
     trend: Trend
     last_execution: str
+    level_changed_at: str | None
+    """When its level became another one; None, as are the next two, while it has not."""
+    previous_level: Level | None
+    level_change_reason: str | None
 
 
 class SystemLearning(Answer, frozen=True):

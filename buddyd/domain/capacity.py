@@ -10,7 +10,7 @@ from fractions import Fraction
 from msgspec import Struct, field
 
 from buddyd.domain.agents import Agent, OpenTask, Roster
-from buddyd.domain.answers import Forecast, PredictiveCapacity
+from buddyd.domain.answers import Forecast, PredictiveCapacity, QueueSource
 from buddyd.domain.execution import LATEST_TIME
 from buddyd.domain.forecast import Backcast, Prediction, backcast
 from buddyd.domain.journal import MICROSECONDS, ExecutionRecorded, microseconds
@@ -35,6 +35,9 @@ RECENT_MINUTES = 10
 """Little's law is applied to what finished in the last ten minutes."""
 RECENT = RECENT_MINUTES * 60 * MICROSECONDS
 BOTTLENECK_HOURS = 24
+LATE_HOURS = 2
+"""A tool grows where its share of the last hours is larger than that of the day."""
+MOST_GROWTH = 2
 BOTTLENECK_SCORE = Fraction(3, 10)
 MOST_BOTTLENECKS = 3
 MOST_TOOLS = 50
@@ -95,6 +98,8 @@ class Capacity(Projection):
         self._day = PairWindow(GRACE_HOURS)
         self._known: dict[str, _Known] = {}
         self._work: dict[str, _Work] = {}
+        # The same as in `_day`, of the last hours that were looked at.
+        self._late: dict[int, dict[str, Cell]] = {}
         self.parts = {
             "roster": self._roster.table,
             # A series of another width has another name: it starts anew.
@@ -135,6 +140,7 @@ class Capacity(Projection):
                 cell[1] += not execution.success
                 cell[2] += duration
         for (hour, tool), cell in sums.items():
+            self._late.pop(hour, None)
             self._day.add(hour, join(name, admit(row.tools, tool, MOST_TOOLS)), cell)
 
     def advance(self, now: float) -> None:
@@ -143,6 +149,7 @@ class Capacity(Projection):
         self._recent.move(minute_of(now) - RECENT_MINUTES + 1)
         if self._day.move(hour_of(now) - BOTTLENECK_HOURS + 1):
             self._work.clear()
+            self._late.clear()
         current = self._series.window_of(now)
         length = SERIES_SECONDS // self._series.width
         self._series.move(current - length, current)
@@ -188,7 +195,7 @@ class Capacity(Projection):
         free = _free(prediction, parallel)
         if self._roster.status(agent, now) == "OFFLINE":
             free = (0, 0, 0)
-        work = self._work.get(name) or self._learn(name)
+        work = self._work.get(name) or self._learn(name, hour_of(now))
         done = work.completion(now, waiting, running, parallel)
         return Forecast(
             agent_id=name,
@@ -196,9 +203,11 @@ class Capacity(Projection):
             capacity_low=free[0],
             capacity_high=free[2],
             current_queue_depth=waiting,
+            queue_source=_queue_source(agent),
             predicted_completion_time=None if done is None else rfc3339(done),
             bottleneck_tools=work.bottlenecks,
             forecast_error=_error_points(known, parallel),
+            interval_coverage=known.coverage if known else None,
         )
 
     def _parallel(self, name: str, agent: Agent) -> int:
@@ -249,9 +258,23 @@ class Capacity(Projection):
         _, duration = self._recent.totals.get(name, (0, 0))
         return duration / RECENT
 
-    def _learn(self, name: str) -> _Work:
-        self._work[name] = work = _described(self._day.under(name))
+    def _learn(self, name: str, hour: int) -> _Work:
+        tools = self._day.under(name)
+        late = dict.fromkeys(tools, 0)
+        # What is ahead of a clock that was put back counts, as it does in the day.
+        for number in [number for number in self._day if number > hour - LATE_HOURS]:
+            cells = self._in_hour(number)
+            for tool in tools:
+                if cell := cells.get(join(name, tool)):
+                    late[tool] += cell[2]
+        self._work[name] = work = _described(tools, late)
         return work
+
+    def _in_hour(self, hour: int) -> dict[str, Cell]:
+        cells = self._late.get(hour)
+        if cells is None:
+            cells = self._late[hour] = self._day.get(hour)
+        return cells
 
 
 def _free(prediction: Prediction, parallel: int) -> tuple[int, int, int]:
@@ -267,31 +290,49 @@ def _error_points(known: Backcast | None, parallel: int) -> float | None:
     return 100 * known.mean_error / parallel
 
 
-def _described(tools: dict[str, Cell]) -> _Work:
+def _queue_source(agent: Agent) -> QueueSource:
+    if agent.last_report is not None:
+        return "reported"
+    return "started" if agent.last_started is not None else "estimated"
+
+
+def _described(tools: dict[str, Cell], late: dict[str, int]) -> _Work:
     executions = sum(cell[0] for cell in tools.values())
     if not executions:
         return _Work(mean=None, mean_by_tool={}, bottlenecks=[])
     return _Work(
         mean=sum(cell[2] for cell in tools.values()) / executions / MICROSECONDS,
         mean_by_tool={name: cell[2] / cell[0] / MICROSECONDS for name, cell in tools.items()},
-        bottlenecks=_bottlenecks(tools),
+        bottlenecks=_bottlenecks(tools, late),
     )
 
 
-def _bottlenecks(tools: dict[str, Cell]) -> list[str]:
-    """The tools that take the most of the agent's busy time, failures counting on top.
+def _bottlenecks(tools: dict[str, Cell], late: dict[str, int]) -> list[str]:
+    """The tools that take the most of the agent's busy time; growth and failures count on top.
 
-    A tool's score is its share of that time, times one plus its failure rate. It is exact, so that
-    equal ones are equal: those go by name.
+    A tool's score is its share of the busy time of the day, times its growth, times one plus its
+    failure rate. Its growth is its share of the last two hours (`late` is the busy time of each
+    tool in them) over its share of the day, from 1 to 2: a tool that never fails and takes as much
+    as ever counts with its share alone, and one that fails every time or doubles its share counts
+    twice. The scores are exact, so that equal ones are equal: those go by name.
     """
-    busy = sum(cell[2] for cell in tools.values())
+    busy, busy_late = sum(cell[2] for cell in tools.values()), sum(late.values())
     if not busy:
         return []
-    # The scores add up to two at most, and few are high: what is compared first is cheap.
+    # Growth and failures quadruple a score at most, and few are high: what is compared first is
+    # cheap.
     least, of = BOTTLENECK_SCORE.as_integer_ratio()
     scores = {
-        name: Fraction(duration * (executions + failed), executions)
+        name: Fraction(duration * (executions + failed), executions * busy)
+        * _growth(late[name] * busy, duration * busy_late)
         for name, (executions, failed, duration) in tools.items()
-        if of * duration * (executions + failed) >= least * busy * executions
+        if of * MOST_GROWTH * duration * (executions + failed) >= least * busy * executions
     }
-    return sorted(scores, key=lambda name: (-scores[name], name))[:MOST_BOTTLENECKS]
+    worst = sorted(scores, key=lambda name: (-scores[name], name))
+    return [name for name in worst if scores[name] >= BOTTLENECK_SCORE][:MOST_BOTTLENECKS]
+
+
+def _growth(late: int, usual: int) -> Fraction:
+    if not usual:
+        return Fraction(1)
+    return min(Fraction(MOST_GROWTH), max(Fraction(1), Fraction(late, usual)))

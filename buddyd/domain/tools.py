@@ -7,6 +7,7 @@ from msgspec import Struct, field
 from buddyd.domain.answers import ConfidenceDistribution, SystemLearning, ToolProfile
 from buddyd.domain.confidence import level, level_probability, wilson_interval
 from buddyd.domain.journal import MICROSECONDS, NANODOLLARS
+from buddyd.domain.levels import Levels, Standing
 from buddyd.domain.projection import Projection, Table
 from buddyd.domain.segment import Segment, finished_at, success
 from buddyd.domain.settings import DomainSettings
@@ -44,15 +45,28 @@ class Tools(Projection):
         # Executions, successes, microseconds, billionths of a dollar, tokens.
         self._month = Window(GRACE_HOURS)
         self._tools: Table[Tool] = Table(Tool)
+        self._levels = Levels(settings)
         self._stale: set[str] = set()
         # What was worked out and still holds.
         self._profiles: dict[str, ToolProfile] = {}
         self._recorded_hour = 0
-        self.parts = {"month": self._month, "tools": self._tools}
+        self._now = 0.0
+        self.parts = {
+            "month": self._month,
+            "tools": self._tools,
+            "levels_window": self._levels.window,
+            "levels": self._levels.standings,
+            "levels_clock": self._levels.clock,
+        }
 
     def fold(self, segment: Segment) -> None:
         """Take in the entries that come next."""
-        self._recorded_hour = max(self._recorded_hour, segment.hour)
+        if not self._recorded_hour:
+            self._levels.take_over(self._month)
+        if segment.hour > self._recorded_hour:
+            self._recorded_hour = segment.hour
+            self._profiles.clear()
+        self._levels.fold(segment)
         for s in segment.tool_sums:
             values = (s.executions, s.successes, s.duration, s.cost, s.tokens)
             self._month.add(s.minute // HOUR_MINUTES, s.name, values)
@@ -67,6 +81,7 @@ class Tools(Projection):
 
     def advance(self, now: float) -> None:
         """Let the window end at `now`; forget the tools that have left it."""
+        self._now = now
         floor = month_floor(now)
         if floor == self._month.floor:
             return
@@ -128,6 +143,10 @@ class Tools(Projection):
         count, successes, duration, cost, tokens = self._month.totals[name]
         low, high = wilson_interval(successes, count)
         verdict = level(successes, count, self._settings)
+        standing = self._levels.standing(name, self._now)
+        if standing is None or standing.level != verdict:
+            # Other thresholds are in force since, or the clock was put back.
+            standing = Standing(verdict)
         return ToolProfile(
             tool_name=name,
             total_executions=count,
@@ -143,4 +162,7 @@ class Tools(Projection):
             level_probability=level_probability(verdict, successes, count, self._settings),
             trend=tool.chart.trend,
             last_execution=rfc3339(tool.last_finished),
+            level_changed_at=None if standing.changed_at is None else rfc3339(standing.changed_at),
+            previous_level=standing.previous,
+            level_change_reason=standing.reason,
         )

@@ -15,12 +15,16 @@ INSERT OR REPLACE INTO tier3_tool_profiles (
 ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 
+COLUMNS = 14
+"""The members of a profile that are columns, which come first."""
+
 DELETE_PROFILE = "DELETE FROM tier3_tool_profiles WHERE tool_name = ?"
 
 
 def save(connection: sqlite3.Connection, profiles: Sequence[ToolProfile]) -> None:
     """Write these profiles over what was there."""
-    connection.executemany(SAVE_PROFILE, (msgspec.structs.astuple(p) for p in profiles))
+    rows = (msgspec.structs.astuple(profile)[:COLUMNS] for profile in profiles)
+    connection.executemany(SAVE_PROFILE, rows)
 
 
 def delete(connection: sqlite3.Connection, names: Sequence[str]) -> int:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buddyd.domain.forecast import Backcast, Forecaster, Prediction, backcast
+from buddyd.domain.forecast import Backcast, Prediction, backcast
+from buddyd.domain.forecast import predictions as forecasts
 from tests.oracle import outlook
 from tests.support.workloads import examples
 
@@ -23,11 +24,7 @@ def hours(length: int) -> list[int]:
 
 def predictions(values: list[float]) -> list[Prediction]:
     """The forecast of each value from those before it; nothing for the first."""
-    forecaster, of_day = Forecaster(), hours(len(values))
-    return [
-        forecaster.observe(value, of_day[number], of_day[number + 1])
-        for number, value in enumerate(values)
-    ][:-1]
+    return list(forecasts(values, hours(len(values))))[:-1]
 
 
 def error(values: list[float], since: int) -> float:
@@ -41,7 +38,7 @@ def error(values: list[float], since: int) -> float:
     first_hour=st.integers(0, 23),
     ceiling=st.sampled_from((1, 2, 8)),
 )
-def test_the_forecast_is_that_of_the_five_experts(
+def test_the_forecast_is_that_of_the_weighted_experts(
     values: list[float], first_hour: int, ceiling: int
 ) -> None:
     of_day = [(first_hour + number) % 24 for number in range(len(values) + 1)]
@@ -51,6 +48,7 @@ def test_the_forecast_is_that_of_the_five_experts(
     prediction = (found.prediction.value, found.prediction.low, found.prediction.high)
     assert prediction == pytest.approx(expected[:3], rel=1e-9, abs=1e-9)
     assert found.mean_error == pytest.approx(expected.mean_error)
+    assert found.coverage == pytest.approx(expected.coverage)
 
 
 def test_without_a_value_there_is_no_forecast() -> None:
@@ -58,7 +56,7 @@ def test_without_a_value_there_is_no_forecast() -> None:
 
 
 def test_after_one_value_nothing_is_known_of_the_error() -> None:
-    assert backcast([0.5], [3, 4], 1) == Backcast(Prediction(0.5, 0.4985, 0.5015), None)
+    assert backcast([0.5], [3, 4], 1) == Backcast(Prediction(0.5, 0.4985, 0.5015), None, None)
 
 
 def test_a_constant_load_is_forecast_exactly() -> None:

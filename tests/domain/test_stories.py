@@ -356,6 +356,34 @@ def test_tools_that_hold_an_agent_up_equally_go_by_name() -> None:
     assert forecast(told, NOW).bottleneck_tools == ["a", "z"]
 
 
+def test_a_tool_that_grows_holds_an_agent_up_sooner() -> None:
+    """A fifth of the day's busy time is no bottleneck; where it all fell into this hour, it is."""
+    told = Told(Capacity)
+    told.records(NOW, {"duration_seconds": 80.0, "finished_at": NOW - 5 * HOUR})
+    told.records(NOW, {"tool_name": "new", "duration_seconds": 20.0})
+    assert forecast(told, NOW).bottleneck_tools == ["search", "new"]
+    assert forecast(told, NOW + 2 * HOUR - 1).bottleneck_tools == ["search", "new"]
+    told.hears(NOW + 2 * HOUR, REPORT)
+    assert forecast(told, NOW + 2 * HOUR).bottleneck_tools == ["search"]
+
+
+def test_what_is_ahead_of_a_clock_that_was_put_back_counts_as_growth_as_well() -> None:
+    told = Told(Capacity)
+    told.records(NOW, {"duration_seconds": 80.0, "finished_at": NOW - 5 * HOUR})
+    told.records(NOW, {"tool_name": "new", "duration_seconds": 20.0})
+    assert forecast(told, NOW - 1).bottleneck_tools == ["search", "new"]
+
+
+def test_how_far_a_queue_is_known() -> None:
+    told = Told(Capacity)
+    told.records(NOW, {})
+    assert forecast(told, NOW).queue_source == "estimated"
+    told.hears(NOW, START)
+    assert forecast(told, NOW).queue_source == "started"
+    told.hears(NOW, REPORT)
+    assert forecast(told, NOW).queue_source == "reported"
+
+
 def test_three_tenths_of_the_busy_time_are_enough() -> None:
     """In floats, a share of 11/60 times 18/11 is less."""
     told = Told(Capacity)

@@ -64,8 +64,10 @@ CAPACITY = a.PredictiveCapacity(
             capacity_high=75,
             current_queue_depth=3,
             predicted_completion_time="2026-03-01T12:12:30Z",
+            queue_source="reported",
             bottleneck_tools=[TOOL, "browser"],
             forecast_error=4.25,
+            interval_coverage=0.79,
         )
     ],
 )
@@ -133,6 +135,9 @@ LEARNING = a.SystemLearning(
             level_probability=0.99999,
             trend="degrading",
             last_execution=EARLIER,
+            level_changed_at=EARLIER,
+            previous_level="MEDIUM",
+            level_change_reason="A failure was recorded: 19 of the 24 in 30 days succeeded.",
         )
     ],
 )

@@ -55,6 +55,9 @@ def _tool(name: str, answers: Everything, now: str) -> dict[str, Cell]:
                 "Mean cost": cells.money(profile.avg_cost),
                 "Last run": cells.ago(profile.last_execution, now),
             }
+            if profile.level_changed_at is not None:
+                since = cells.ago(profile.level_changed_at, now).text
+                told["Before"] = cells.said(f"{profile.previous_level} until {since}")
     if day := answers.pipeline.last_24_hours.tool_breakdown.get(name):
         told["24 h"] = cells.count(day.total)
         told["Failed 24 h"] = cells.count(day.failed, "bad")
