@@ -55,6 +55,8 @@ class Methods:
     record_executions = Endpoint(calls.record_executions)
     start_execution = Endpoint(calls.start_execution)
     report_agent = Endpoint(calls.report_agent)
+    report_costs = Endpoint(calls.report_costs)
+    report_budget = Endpoint(calls.report_budget)
 
     get_agents_status = Endpoint(calls.get_agents_status)
     get_predictive_capacity = Endpoint(calls.get_predictive_capacity)

@@ -11,7 +11,7 @@ from typing import get_args
 
 import msgspec
 
-from buddyd.domain.answers import EventName, ReportedState
+from buddyd.domain.answers import EventName, ReportedPeriod, ReportedState
 from buddyd.domain.execution import EffortLevel
 
 LONGEST_QUOTE = 64
@@ -33,6 +33,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "events": get_args(EventName),
     "human_effort_level": get_args(EffortLevel),
     "jsonrpc": ("2.0",),
+    "period": get_args(ReportedPeriod),
     "status": get_args(ReportedState),
 }
 _TYPE = re.compile(r"`([a-z]+(?: \| [a-z]+)*)`")
