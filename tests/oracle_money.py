@@ -303,7 +303,8 @@ def _total(reports: list[CostsReported], floor: float) -> _Total:
     base = inside[0] if inside else None
     if base is not None and base[0] == since and base[1] == 0:
         return _Total(last, base, base[0] // MINUTE * MINUTE)
-    if base is None or base is last:
+    mission_without_beginning = reports[-1].mission is not None and since is None
+    if base is None or base is last or mission_without_beginning:
         return _Total(last, None, 0.0)
     return _Total(last, base, (base[0] // MINUTE + 1) * MINUTE)
 

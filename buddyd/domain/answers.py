@@ -191,7 +191,8 @@ class NotCompared(Answer, frozen=True):
     """How many of a source's totals stand beside nothing, by the reason."""
 
     no_beginning: int
-    """It is not known from when on they count: `since` was left out, and one report alone came."""
+    """It is not known from when on they count: `since` was left out, and they are of a mission, or
+    one report alone came."""
     too_old: int
     """The last report is older than the 24-hour window."""
 

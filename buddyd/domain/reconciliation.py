@@ -28,6 +28,7 @@ class Total(Struct):
 
     seq: int
     source: str
+    of_mission: bool
     since: float | None
     points: list[Point] = field(default_factory=list)
 
@@ -44,6 +45,9 @@ class Total(Struct):
                 continue
             if point.time == self.since and not point.value:
                 return Base(minute, point)
+            if self.of_mission and self.since is None:
+                # It may have ended long ago: between two reports nothing need have been spent.
+                return None
             # What was recorded in the minute of the report itself may be part of it already.
             return Base(minute + 1, point) if point is not self.last else None
         return None
@@ -67,7 +71,9 @@ class Sources:
         key = join(entry.source, entry.mission or _OF_ALL)
         total = self.table.touch(key)
         if total is None or total.since != entry.since:
-            total = self.table.put(key, Total(entry.seq, entry.source, entry.since))
+            of_mission = entry.mission is not None
+            total = Total(entry.seq, entry.source, of_mission, entry.since)
+            self.table.put(key, total)
         total.seq = entry.seq
         newest = Point(entry.until, entry.actual, entry.estimate)
         total.points = follow(total.points, newest)

@@ -23,7 +23,7 @@ ALL = ReportCosts(source="tracker", total_actual_usd=100.0)
 
 
 def told() -> Told:
-    return Told(lambda settings: Costs(settings))
+    return Told(Costs)
 
 
 def spends(host: Told, at: float, dollars: float, estimate: float = 0.0) -> None:
