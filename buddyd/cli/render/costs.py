@@ -1,12 +1,12 @@
 """What the agents used, and what it cost."""
 
-from buddyd.cli.render import cells
+from buddyd.cli.render import budgets, cells
 from buddyd.cli.render.view import Facts, Table, View, columns
 from buddyd.domain.answers import Costing, UsageAndCosting
 
 
 def view(answer: UsageAndCosting) -> View:
-    """The sums, and who and what spent most."""
+    """The sums, the budgets, and who and what spent most."""
     usage, storage, costing = answer.api_usage, answer.storage, answer.costing
     return [
         Facts(
@@ -21,6 +21,7 @@ def view(answer: UsageAndCosting) -> View:
                 "Total per day": cells.money(costing.total_daily_cost),
             },
         ),
+        *budgets.tables(answer),
         _spending("tool", costing.by_tool, costing),
         _spending("agent", costing.by_agent, costing),
         Facts(

@@ -2,7 +2,7 @@
 
 from buddyd.cli.render import cells
 from buddyd.cli.render.view import Cell, Facts, Table, View, columns
-from buddyd.domain.answers import HourCount, TaskPipeline, ToolBreakdown
+from buddyd.domain.answers import HourCount, LastDay, TaskPipeline, ToolBreakdown
 
 
 def view(answer: TaskPipeline) -> View:
@@ -15,6 +15,8 @@ def view(answer: TaskPipeline) -> View:
                 "Executions": cells.count(day.total_tasks),
                 "Failed": cells.count(day.failed_tasks, "bad"),
                 "Success": cells.rate(day.success_rate, day.total_tasks),
+                "Effort": _efforts(day),
+                "With a browser": cells.count(day.by_browser.used),
                 "Running now": cells.count(answer.in_flight),
                 "Waiting now": cells.count(answer.queued),
             },
@@ -38,6 +40,11 @@ def view(answer: TaskPipeline) -> View:
             "No hours are known.",
         ),
     ]
+
+
+def _efforts(day: LastDay) -> Cell:
+    counts = day.by_effort_level.items()
+    return cells.said(", ".join(f"{count:,} {level.lower()}" for level, count in counts))
 
 
 def _busiest_first(item: tuple[str, ToolBreakdown]) -> tuple[int, str]:
