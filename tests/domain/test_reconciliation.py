@@ -89,6 +89,16 @@ def test_a_total_without_a_beginning_is_compared_from_its_first_report_on() -> N
     assert (found.reported_estimated, found.difference_estimated) == (None, None)
 
 
+def test_a_mission_of_unknown_beginning_is_never_compared() -> None:
+    # Between two reports of it nothing need have been spent: it may have ended long ago.
+    host = told()
+    for minutes in (0, 10):
+        report = ReportCosts(source="tracker", mission_id="m-1", total_actual_usd=2.0)
+        host.hears(NOW + minutes * 60, report)
+    found = source(host, NOW + 600)
+    assert (found.compared, found.not_compared.no_beginning) == (None, 1)
+
+
 def test_a_tracker_that_begins_anew_is_not_held_to_what_it_said_before() -> None:
     host = told()
     host.hears(NOW, ALL)
