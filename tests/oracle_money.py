@@ -189,13 +189,13 @@ def _warning(low: float | None, likely: float | None, *, exhausted: bool) -> Jso
 
 
 def _variance(pieces: list[Piece], rate: float, hours: float) -> float:
-    """What an hour adds to it."""
+    """What an hour adds to it: 3.2 times what hours would that do not depend on each other."""
     if not rate:
         return 0.0
     if len(pieces) == 1:
         return rate * rate * hours
     squares = [(float(p.dollars) - rate * p.hours) ** 2 / p.hours for p in pieces]
-    return math.fsum(squares) / (len(pieces) - 1)
+    return 3.2 * math.fsum(squares) / (len(pieces) - 1)
 
 
 def gone(left: float, rate: float, variance: float, hours: float) -> list[float]:

