@@ -6,8 +6,9 @@ those that have a budget.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
+from itertools import count
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -32,7 +33,7 @@ class Scope(Struct, frozen=True):
     """What a budget is for, as it is counted."""
 
     key: str
-    """What its sums are under."""
+    """What its sums are under: short, for it stands in every quarter."""
     since: int | None
     """The minute from which on all of it is counted; None where nothing was before."""
 
@@ -53,10 +54,9 @@ class Ledger:
         # Executions, billionths of a dollar.
         self._quarters = Window(0)
         self.parts: dict[str, Part] = {"scopes": self._scopes, "quarters": self._quarters}
-        for budget in budgets:
-            name = scope_of(budget)
-            self._scopes.put(name, Scope(name, None))
-        self._wanted = list(self._scopes.rows)
+        self._wanted = list(dict.fromkeys(map(scope_of, budgets)))
+        for number, name in enumerate(self._wanted):
+            self._scopes.put(name, Scope(str(number), None))
 
     def fold(self, segment: Segment) -> None:
         """Count what comes next."""
@@ -89,9 +89,10 @@ class Ledger:
         for name in [name for name in self._scopes.rows if name not in self._wanted]:
             self._scopes.drop(name)
         since = min(by_tool, default=None if last_hour is None else (last_hour + 1) * 60)
+        unused = self._unused(kept)
         for name in self._wanted:
             if name not in kept:
-                self._scopes.put(name, Scope(self._unused(name), since))
+                self._scopes.put(name, Scope(next(unused), since))
                 kind, of = split(name)
                 self._recount(kind, of, by_agent if kind == "agent" else by_tool)
 
@@ -126,11 +127,11 @@ class Ledger:
                 if kind == "all" or each == name:
                     self._count(kind, name, minute, cell[:2])
 
-    def _unused(self, name: str) -> str:
-        """A key for a scope that nothing was counted under, if it was configured before."""
+    def _unused(self, kept: set[str]) -> Iterator[str]:
+        """Keys that nothing was counted under, under whatever scope that was configured once."""
         used = {key for quarter in self._quarters for key in self._quarters.get(quarter)}
-        numbered = (join(name, str(number)) for number in range(len(used) + 1))
-        return next(key for key in numbered if key not in used)
+        used |= {row.key for name, row in self._scopes.rows.items() if name in kept}
+        return (key for key in map(str, count()) if key not in used)
 
 
 def quarter_of(time: float) -> int:
