@@ -202,6 +202,14 @@ def test_scopes_that_come_and_go_are_never_mixed_up() -> None:
         assert len(used) == len(budgets)
 
 
+def test_a_budget_that_nothing_was_spent_of_yet_stays_apart_from_a_new_one() -> None:
+    host = Host(of(9, "day", agent="scout"))
+    noon = time("2026-07-15T12:00")
+    host.spends(noon, 2.0, agent_id="zoe")
+    host.reloads(noon, of(9, "day", agent="scout"), of(9, "day", agent="zoe"))
+    assert [use.used for use in host.uses(noon)] == [0.0, 2.0]
+
+
 def test_another_zone_has_another_first_of_the_month() -> None:
     host = Host(of(50, "month"))
     host.spends(time("2026-07-01T01:00"), 2.0)
