@@ -83,7 +83,11 @@ def _in_words(reason: str) -> str:
     reason = _TYPE.sub(lambda match: _either(match[1].split(" | ")), reason)
     reason = reason.replace(" of length >= ", ", of a length of at least ")
     reason = reason.replace(" of length <= ", ", of a length of at most ")
-    reason = reason.replace(" >= ", ", at least ").replace(" <= ", ", at most ")
+    reason = (
+        reason.replace(" >= ", ", at least ")
+        .replace(" > ", ", above ")
+        .replace(" <= ", ", at most ")
+    )
     return re.sub(r"(\d)\.0\b", r"\1", reason)
 
 
