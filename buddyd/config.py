@@ -30,10 +30,12 @@ if TYPE_CHECKING:
 _LOCALTIME = Path("/etc/localtime")
 _LARGEST_ID = 2**32 - 2
 _MONTH_SECONDS = 2_592_000
+MOST_BUDGETS = 100
 
 Count = Annotated[int, Meta(ge=1, le=100_000)]
 Seconds = Annotated[float, Meta(gt=0, le=_MONTH_SECONDS)]
 Rate = Annotated[float, Meta(ge=0, le=1)]
+Name = Annotated[str, Meta(min_length=1, max_length=256)]
 Who = str | Annotated[int, Meta(ge=0, le=_LARGEST_ID)]
 RoleName = Literal["record", "query", "admin"]
 Level = Literal["debug", "info", "warning", "error", "critical"]
@@ -111,6 +113,17 @@ class Risk(Section, frozen=True, kw_only=True):
     """Earlier executions that it takes to know what is usual."""
 
 
+class Budget(Section, frozen=True, kw_only=True):
+    """A limit to what may be spent: on an agent, on a tool, or without either on all."""
+
+    limit: Annotated[float, Meta(gt=0, le=1_000_000_000)]
+    """US dollars."""
+    period: Literal["day", "month"]
+    """Both begin at midnight in `timezone`."""
+    agent: Name | None = None
+    tool: Name | None = None
+
+
 class Access(Section, frozen=True, kw_only=True):
     """Who has which role: users by name or uid, groups as `@name` or `@gid`, `*` for everyone."""
 
@@ -149,6 +162,7 @@ class Settings(Section, frozen=True, kw_only=True):
     capacity: Capacity = Capacity()
     cost: Cost = Cost()
     risk: Risk = Risk()
+    budget: tuple[Budget, ...] = ()
     access: Access = Access()
     log: Log = Log()
 
@@ -221,6 +235,17 @@ def _check(settings: Settings) -> None:
             f"learning.medium_success_rate is {learning.medium_success_rate}, but must not be "
             f"above learning.high_success_rate, which is {learning.high_success_rate}."
         )
+    if len(settings.budget) > MOST_BUDGETS:
+        raise ConfigurationError(
+            f"There are {len(settings.budget)} [[budget]] tables, but at most {MOST_BUDGETS} are "
+            "counted."
+        )
+    for index, budget in enumerate(settings.budget):
+        if budget.agent is not None and budget.tool is not None:
+            raise ConfigurationError(
+                f"budget[{index}] names an agent and a tool, but a budget is for one of them, or "
+                "for neither."
+            )
     timezone(settings)
     for role in ("record", "query", "admin"):
         principals(settings.access, role)
@@ -243,6 +268,8 @@ def _explain(tables: dict[str, Any], refusal: str) -> str:
         kind = kind.item_type if index else _field(kind, name)
     key = key.lstrip(".")
     if isinstance(kind, inspect.StructType) and isinstance(value, dict):
+        if missing := [f.name for f in kind.fields if f.required and f.name not in value]:
+            return f"{key}.{missing[0]} is missing; it must be {_wanted(_field(kind, missing[0]))}."
         return _explain_unknown(key, value, [field.name for field in kind.fields])
     return f"{key} is {reprlib.repr(value)}, but must be {_wanted(kind)}."
 
@@ -260,9 +287,15 @@ def _explain_unknown(section: str, table: dict[str, Any], known: list[str]) -> s
     unknown = next(key for key in table if key not in known)
     close = difflib.get_close_matches(unknown, known, n=1)
     hint = f" Did you mean {close[0]}?" if close else ""
-    where = f"[{section}] knows" if section else "Outside of the sections it knows"
+    where = f"{_header(section)} knows" if section else "Outside of the sections it knows"
     dotted = f"{section}.{unknown}" if section else unknown
     return f"{dotted} is no key of buddyd's.{hint} {where} {', '.join(known)}."
+
+
+def _header(section: str) -> str:
+    """How a section begins in the file: one of several alike has its number in `section`."""
+    name, several, _ = section.partition("[")
+    return f"[[{name}]]" if several else f"[{name}]"
 
 
 def _wanted(kind: "inspect.Type") -> str:

@@ -34,10 +34,11 @@ from buddyd.clock import SteadyClock
 from buddyd.dispatch import OWNERS, Dispatcher
 from buddyd.domain.capacity import Capacity
 from buddyd.domain.costs import Costs
+from buddyd.domain.journal import nanodollars
 from buddyd.domain.pipeline import Pipeline
 from buddyd.domain.registry import Registry
 from buddyd.domain.risk import Risks
-from buddyd.domain.settings import DomainSettings
+from buddyd.domain.settings import Budget, DomainSettings
 from buddyd.errors import ConfigurationError, FatalError, StorageBroken, StorageRefused
 from buddyd.feed import Feed
 from buddyd.health import Health
@@ -177,6 +178,15 @@ def domain_settings(settings: config.Settings) -> DomainSettings:
         storage_price_per_gib_month=settings.cost.storage_price_per_gib_month,
         cost_anomaly_factor=settings.risk.cost_anomaly_factor,
         risk_min_executions=settings.risk.min_executions,
+        budgets=tuple(
+            Budget(
+                limit=nanodollars(budget.limit),
+                period=budget.period,
+                agent=budget.agent,
+                tool=budget.tool,
+            )
+            for budget in settings.budget
+        ),
     )
 
 

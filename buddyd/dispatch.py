@@ -40,6 +40,8 @@ from buddyd.protocol.messages import (
     Ping,
     RecordExecutions,
     ReportAgent,
+    ReportBudget,
+    ReportCosts,
     Request,
     RunHourlyAggregation,
     StartExecution,
@@ -50,7 +52,7 @@ from buddyd.runtime.channels import Deliver, Envelope, Mailbox, ask
 from buddyd.server.outlet import Outlet
 from buddyd.storage import backup, tier1
 from buddyd.storage.database import Database
-from buddyd.storage.journal import Journal, Submitted
+from buddyd.storage.journal import Journal, Submission, Submitted
 from buddyd.storage.retention import Retention
 
 log = structlog.get_logger()
@@ -127,7 +129,14 @@ class Dispatcher:
         Raises InvalidParams.
         """
         match request:
-            case Execution() | RecordExecutions() | StartExecution() | ReportAgent():
+            case (
+                Execution()
+                | RecordExecutions()
+                | StartExecution()
+                | ReportAgent()
+                | ReportCosts()
+                | ReportBudget()
+            ):
                 submitted = self._submitted(request)
                 await self._collector.put(Envelope(submitted, deliver))
             case Ping():
@@ -151,9 +160,7 @@ class Dispatcher:
             reason = "The daemon is ending after a fatal error, which its log explains."
             raise Unavailable(reason, 5.0) from error
 
-    def _submitted(
-        self, request: Execution | RecordExecutions | StartExecution | ReportAgent
-    ) -> Submitted:
+    def _submitted(self, request: Execution | Submission) -> Submitted:
         now = self._clock()
         match request:
             case Execution():
@@ -164,7 +171,12 @@ class Dispatcher:
                     self._check_time(each.finished_at, now, f"$.executions[{index}].finished_at")
             case StartExecution(started_at=started_at):
                 self._check_time(started_at, now, "$.started_at")
-            case ReportAgent():
+            case ReportCosts(since=since, until=until):
+                self._check_time(until, now, "$.until")
+                self._check_time(since, now, "$.since")
+                if since is not UNSET and since > (now if until is UNSET else until):
+                    raise InvalidParams("`since` is later than `until`", "$.since")
+            case ReportAgent() | ReportBudget():
                 pass
         return Submitted(request, now)
 

@@ -10,7 +10,8 @@ bytes and nobody's time.
 import itertools
 import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from typing import get_args
 
 import anyio
@@ -20,6 +21,7 @@ import structlog
 from msgspec import UNSET
 
 from buddyd.domain.answers import AnswerName, Done, StoredExecution, Subscribed
+from buddyd.domain.journal import JournalEntry, MoneyReported
 from buddyd.errors import InvalidParams, Unavailable
 from buddyd.protocol.framing import Encoding
 from buddyd.protocol.messages import Subscribe
@@ -48,6 +50,7 @@ MINUTE = 60.0
 SIX: tuple[AnswerName, ...] = get_args(AnswerName)
 # A start or a heartbeat changes no count of executions.
 BY_EVENTS: tuple[AnswerName, ...] = ("agents", "capacity", "pipeline")
+BY_MONEY: tuple[AnswerName, ...] = ("costs",)
 
 
 class _Item:
@@ -197,7 +200,7 @@ class Feed:
             if not appended.entries:
                 continue
             self._commits = appended.entries[-1].seq
-            self._changes.update(SIX if appended.rows else BY_EVENTS)
+            self._changes.update(SIX if appended.rows else _changed_by(appended.entries))
             for begin in range(0, len(appended.rows), ROWS_AT_ONCE):
                 if begin:
                     # Whoever reads as fast as it comes gets the chance to.
@@ -283,3 +286,9 @@ class Feed:
             to.missed += 1
             return
         to.outlet.send(encode_committed(to.outlet.encoding, to.number, item.commit, execution))
+
+
+def _changed_by(entries: Iterable[JournalEntry]) -> set[AnswerName]:
+    """The answers that entries without an execution among them change."""
+    by_entry = (BY_MONEY if isinstance(entry, MoneyReported) else BY_EVENTS for entry in entries)
+    return set(chain.from_iterable(by_entry))

@@ -20,8 +20,24 @@ from msgspec import UNSET, Struct, structs
 from buddyd import config
 from buddyd.config import Settings
 from buddyd.domain.execution import Execution
-from buddyd.domain.journal import AgentReported, ExecutionRecorded, ExecutionStarted, JournalEntry
-from buddyd.protocol.messages import GetExecutions, RecordExecutions, ReportAgent, StartExecution
+from buddyd.domain.journal import (
+    AgentEntry,
+    AgentReported,
+    BudgetReported,
+    CostsReported,
+    ExecutionRecorded,
+    ExecutionStarted,
+    JournalEntry,
+)
+from buddyd.protocol.messages import (
+    GetExecutions,
+    RecordExecutions,
+    ReportAgent,
+    ReportBudget,
+    ReportCosts,
+    StartExecution,
+)
+from tests import oracle_money
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 MONTH = 30 * DAY
@@ -29,7 +45,7 @@ NEW_ID = "<new>"
 """Stands for an id that the daemon gives."""
 
 Json = dict[str, Any]
-Submission = RecordExecutions | StartExecution | ReportAgent
+Submission = RecordExecutions | StartExecution | ReportAgent | ReportCosts | ReportBudget
 T = TypeVar("T")
 
 
@@ -78,7 +94,9 @@ def _keys(value: object) -> object:
 def _same(found: object, expected: object) -> bool:
     same = type(found) is type(expected) and found == expected
     match expected, found:
-        case Mentions(words=words), str():
+        case oracle_money.Moment(time=time), str() if _RFC3339.fullmatch(found):
+            same = abs(_seconds(found) - Fraction(time)) <= Fraction(1, 1000)
+        case ((Mentions(words=words) | oracle_money.Says(words=words)), str()):
             same = all(word in found for word in words)
         case WholePercent(exact=exact), int():
             same = abs(found - exact) <= 0.5 + 1e-6
@@ -338,6 +356,27 @@ class Oracle:
                     status=_given(request.status, None),
                     concurrency=_given(request.concurrency, None),
                 )
+            case ReportCosts():
+                estimated = _given(request.total_estimated_usd, None)
+                entry = CostsReported(
+                    seq=self._next_seq,
+                    recorded_at=at,
+                    source=request.source,
+                    mission=_given(request.mission_id, None),
+                    actual=whole(request.total_actual_usd, 9),
+                    estimate=None if estimated is None else whole(estimated, 9),
+                    since=_given(request.since, None),
+                    until=_given(request.until, at),
+                )
+            case ReportBudget():
+                entry = BudgetReported(
+                    seq=self._next_seq,
+                    recorded_at=at,
+                    service=request.service,
+                    limit=whole(request.limit_usd, 9),
+                    period=request.period,
+                    spent=whole(request.spent_usd, 9),
+                )
         self.entries.append(entry)
         return {}
 
@@ -452,6 +491,14 @@ class Oracle:
                     }
                     for tool, own in _by_tool(day).items()
                 },
+                "by_effort_level": {
+                    level: sum(e.effort == level for e in day)
+                    for level in ("LOW", "MEDIUM", "HIGH")
+                },
+                "by_browser": {
+                    "used": sum(e.browser for e in day),
+                    "not_used": sum(not e.browser for e in day),
+                },
             },
             "in_flight": sum(len(agent.running) for agent in agents),
             "queued": sum(agent.queue_depth for agent in agents),
@@ -495,6 +542,16 @@ class Oracle:
                 "estimated_size_mb": float(megabytes),
                 "database_size_mb": database_bytes / 1_048_576,
             },
+            "budgets": oracle_money.budgets(
+                self.settings.budget,
+                self._executions(),
+                [e for e in self.entries if isinstance(e, BudgetReported)],
+                now,
+                config.timezone(self.settings),
+            ),
+            "reconciliation": oracle_money.reconciliation(
+                self._executions(), [e for e in self.entries if isinstance(e, CostsReported)], now
+            ),
         }
 
     def get_system_learning(self, now: float) -> Json:
@@ -596,7 +653,7 @@ class Oracle:
 
     def _agents(self, now: float) -> "list[AgentFacts]":
         """Those with an execution or a report in the 24-hour window, or with an open task."""
-        names = sorted({entry.agent for entry in self.entries})
+        names = sorted({entry.agent for entry in self.entries if isinstance(entry, AgentEntry)})
         agents = [AgentFacts(name, self._history(name, now), now, self.settings) for name in names]
         since = self._day(now)
         return [
@@ -612,7 +669,7 @@ class Oracle:
         found: list[JournalEntry] = []
         heard = -math.inf
         for entry in self.entries:
-            if entry.agent == name:
+            if isinstance(entry, AgentEntry) and entry.agent == name:
                 if entry.recorded_at - heard > MONTH:
                     found = []
                 found.append(entry)

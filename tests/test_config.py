@@ -109,7 +109,7 @@ def test_a_whole_number_will_do_for_a_fraction(file: Path) -> None:
 
 
 def uncommented(text: str) -> str:
-    return re.sub(r"^# (\w+ = .*)$", r"\1", text, flags=re.MULTILINE)
+    return re.sub(r"^# (\w+ = .*|\[\[.*)$", r"\1", text, flags=re.MULTILINE)
 
 
 def test_the_sample_holds_every_key_at_its_default() -> None:
@@ -127,6 +127,10 @@ def test_the_commented_keys_of_the_sample_are_valid(file: Path) -> None:
     settings = config.load(file).settings
     assert settings.socket == "/run/buddyd/buddyd.sock"
     assert settings.database == "/var/lib/buddyd/analytics.db"
+    assert settings.budget == (
+        config.Budget(limit=50.0, period="month"),
+        config.Budget(limit=2.0, period="day", agent="scout"),
+    )
 
 
 # What is wrong with a file
@@ -169,11 +173,28 @@ COMPLAINTS = {
     "xyzzy = 1": (
         "xyzzy is no key of buddyd's. Outside of the sections it knows socket, database, "
         "durability, timezone, retention, limits, agents, learning, capacity, cost, risk, "
-        "access, log."
+        "budget, access, log."
     ),
     "[learning]\nmedium_success_rate = 0.96": (
         "learning.medium_success_rate is 0.96, but must not be above "
         "learning.high_success_rate, which is 0.95."
+    ),
+    "[[budget]]\nlimit = 0\nperiod = 'day'": (
+        "budget[0].limit is 0, but must be a number above 0 and at most 1000000000."
+    ),
+    "[[budget]]\nlimit = 5\nperiod = 'week'": (
+        'budget[0].period is \'week\', but must be "day" or "month".'
+    ),
+    "[[budget]]\nlimit = 5": 'budget[0].period is missing; it must be "day" or "month".',
+    "[[budget]]\nlimit = 5\nperiod = 'day'\ntools = 'x'": (
+        "budget[0].tools is no key of buddyd's. Did you mean tool? [[budget]] knows limit, "
+        "period, agent, tool."
+    ),
+    "[[budget]]\nlimit = 5\nperiod = 'day'\ntool = 'x'\nagent = 'y'": (
+        "budget[0] names an agent and a tool, but a budget is for one of them, or for neither."
+    ),
+    "[[budget]]\nlimit = 1\nperiod = 'day'\n" * 101: (
+        "There are 101 [[budget]] tables, but at most 100 are counted."
     ),
     "timezone = 'Mars/Olympus'": (
         "timezone is 'Mars/Olympus', which is no time zone on this host; it must be \"local\" "

@@ -13,6 +13,7 @@ from msgspec.structs import astuple
 
 from buddyd import feed as module
 from buddyd.domain.execution import Execution
+from buddyd.domain.journal import BudgetReported
 from buddyd.errors import InvalidParams, Unavailable
 from buddyd.feed import SIX, Feed
 from buddyd.protocol.framing import Encoding
@@ -279,6 +280,18 @@ async def test_a_reader_that_stopped_is_told_once_of_all_that_changed_meanwhile(
         reader.read()
         await settle()
     assert [each["params"]["answers"] for each in reader.told] == [list(SIX)]
+
+
+@pytest.mark.anyio
+async def test_a_report_of_money_changes_the_costs_alone() -> None:
+    reader = Reader()
+    given = {"service": "llm", "limit": 1, "period": "day", "spent": 1}
+    report = BudgetReported(seq=1, recorded_at=NOW, **given)  # type: ignore[arg-type]
+    async with running() as feed:
+        feed.subscribe(CHANGES, reader.outlet, 0)
+        feed.publish(Appended([report], [], []))
+        await until(lambda: bool(reader.told))
+    assert [each["params"]["answers"] for each in reader.told] == [["costs"]]
 
 
 @pytest.mark.anyio

@@ -246,7 +246,8 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
             return error
 
     async def _reconfigure(self, settings: DomainSettings) -> None:
-        # What is folded does not depend on the settings, what is made of it does.
+        # What is folded does not depend on the settings, what is made of it does; for budgets that
+        # are new, the projection begins with what it has.
         try:
             await self.checkpoint()
         except StorageRefused as error:

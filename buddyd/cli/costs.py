@@ -15,7 +15,7 @@ from buddyd.client import calls
         "buddyctl costs --json | jq .costing.total_daily_cost",
     )
 )
-@shaping("agent", "tool", tables=("sums", "tools", "agents", "stored"))
+@shaping("agent", "tool", tables=("sums", "budgets", "reconciliation", "tools", "agents", "stored"))
 @global_options
 @pass_app
 def command(app: App) -> None:

@@ -26,6 +26,7 @@ from buddyd.errors import BuddydError
 
 if TYPE_CHECKING:
     from buddyd.client.calls import Call
+    from buddyd.client.neighbours import Neighbours
     from buddyd.client.sync import Client
     from buddyd.domain.answers import Answer
 
@@ -41,7 +42,9 @@ class AnalyticsEngine:
     """Records executions and answers the queries, over the daemon at `socket`.
 
     `socket` is found as `buddyctl` finds it. `recorder` is what records, where the agent has one
-    already.
+    already. What a `cost_tracker` and a `budget_tracker` count, objects or the files that they
+    write, is reported to the daemon, and the levels of a `human_energy_model` are understood:
+    `Neighbours` says in what shapes. Raises ValueError where one of them is nothing that it knows.
     """
 
     def __init__(
@@ -51,9 +54,15 @@ class AnalyticsEngine:
         timeout: float = 1.0,
         strict: bool = False,
         recorder: Recorder | None = None,
+        cost_tracker: object = None,
+        budget_tracker: object = None,
+        human_energy_model: object = None,
     ) -> None:
+        self._neighbours = _neighbours(cost_tracker, budget_tracker, human_energy_model)
         self.recorder = recorder or Recorder(socket=socket)
         self._daemon = _Daemon(self.recorder.socket, timeout, strict=strict)
+        if self._neighbours is not None:
+            self._neighbours.start(self._daemon.connected())
         self.metrics_collector = MetricsCollector(self._daemon)
         self.storage_manager = StorageManager(self._daemon)
         self.tool_registry = ToolRegistry(self._daemon)
@@ -74,6 +83,8 @@ class AnalyticsEngine:
 
         `human_effort_level` is `LOW`, `MEDIUM` or `HIGH`, as a string or a member of an enum.
         """
+        if self._neighbours is not None:
+            human_effort_level = self._neighbours.effort(human_effort_level)
         self.recorder.record_execution(
             task_id,
             agent_id,
@@ -124,6 +135,8 @@ class AnalyticsEngine:
 
     def close(self) -> None:
         """Deliver what was recorded, and end the connection."""
+        if self._neighbours is not None:
+            self._neighbours.close()
         self.recorder.close()
         self._daemon.close()
 
@@ -175,7 +188,7 @@ class _Daemon:
         if self._away is not None and time.monotonic() < self._ask_again_at:
             raise self._away
         try:
-            answer = self._connected().call_plain(call)
+            answer = self.connected().call_plain(call)
         except BuddydError as error:
             self._remember(error)
             raise
@@ -190,7 +203,8 @@ class _Daemon:
         if not isinstance(error, DaemonError):
             self._away, self._ask_again_at = error, time.monotonic() + _RETRY_SECONDS
 
-    def _connected(self) -> "Client":
+    def connected(self) -> "Client":
+        """The client, which connects when it is asked something."""
         with forks.loading:
             from buddyd.client.sync import Client  # noqa: PLC0415
 
@@ -267,6 +281,21 @@ class ToolRegistry:
     def _profiles(self) -> list[Plain]:
         profiles: list[Plain] = self._daemon.ask("get_system_learning")["tool_profiles"]
         return profiles
+
+
+def _neighbours(
+    cost_tracker: object, budget_tracker: object, human_energy_model: object
+) -> "Neighbours | None":
+    """What reports for them; None where there are none, for it has much to load."""
+    if cost_tracker is None and budget_tracker is None and human_energy_model is None:
+        return None
+    from buddyd.client.neighbours import Neighbours  # noqa: PLC0415 -- see above.
+
+    return Neighbours(
+        cost_tracker=cost_tracker,
+        budget_tracker=budget_tracker,
+        human_energy_model=human_energy_model,
+    )
 
 
 def _nothing(method: str) -> Plain:

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from buddyd.domain import answers
-from buddyd.domain.answers import Answer, ReportedState
+from buddyd.domain.answers import Answer, ReportedPeriod, ReportedState
 from buddyd.domain.execution import Execution, new_execution_id
 from buddyd.protocol import messages
 from buddyd.protocol.messages import METHODS, Request
@@ -76,6 +76,42 @@ def report_agent(
             queue_depth=_given(queue_depth),
             status=_given(status),
             concurrency=_given(concurrency),
+        )
+    )
+
+
+def report_costs(
+    source: str,
+    total_actual_usd: float,
+    total_estimated_usd: float | None = None,
+    *,
+    mission_id: str | None = None,
+    since: float | None = None,
+    until: float | None = None,
+) -> Call[answers.Done]:
+    """What a cost tracker has counted itself, of a mission or of all, between two times.
+
+    `since` and `until` are in Unix seconds; the totals were zero at `since`.
+    """
+    return Call(
+        messages.ReportCosts(
+            source=source,
+            total_actual_usd=total_actual_usd,
+            total_estimated_usd=_given(total_estimated_usd),
+            mission_id=_given(mission_id),
+            since=_given(since),
+            until=_given(until),
+        )
+    )
+
+
+def report_budget(
+    service: str, limit_usd: float, spent_usd: float, *, period: ReportedPeriod
+) -> Call[answers.Done]:
+    """What a budget tracker allows a service, and what was spent since its period began."""
+    return Call(
+        messages.ReportBudget(
+            service=service, limit_usd=limit_usd, period=period, spent_usd=spent_usd
         )
     )
 

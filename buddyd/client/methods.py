@@ -67,6 +67,8 @@ class Methods:
     record_executions = Endpoint(lambda: calls.record_executions)
     start_execution = Endpoint(lambda: calls.start_execution)
     report_agent = Endpoint(lambda: calls.report_agent)
+    report_costs = Endpoint(lambda: calls.report_costs)
+    report_budget = Endpoint(lambda: calls.report_budget)
 
     get_agents_status = Endpoint(lambda: calls.get_agents_status)
     get_predictive_capacity = Endpoint(lambda: calls.get_predictive_capacity)

@@ -7,10 +7,10 @@ from msgspec import Struct, field
 from buddyd.domain.answers import AgentsStatus, AgentState, AgentStatus, ReportedState
 from buddyd.domain.journal import (
     MICROSECONDS,
+    AgentEntry,
     AgentReported,
     ExecutionRecorded,
     ExecutionStarted,
-    JournalEntry,
     ratio,
 )
 from buddyd.domain.projection import Projection, Table
@@ -77,7 +77,8 @@ class Roster:
         self._recorded_hour = max(self._recorded_hour, segment.hour)
         if segment.has_events:
             for entry in segment.entries:
-                self._take(entry)
+                if isinstance(entry, AgentEntry):
+                    self._take(entry)
         else:
             for name, executions in segment.by_agent.items():
                 _finish(self._heard(name, executions[0]), executions)
@@ -117,7 +118,7 @@ class Roster:
             return "BUSY"
         return "ERROR" if agent.failures_in_a_row >= FAILURES_OF_AN_ERROR else "IDLE"
 
-    def _take(self, entry: JournalEntry) -> None:
+    def _take(self, entry: AgentEntry) -> None:
         agent = self._heard(entry.agent, entry)
         match entry:
             case ExecutionRecorded():
@@ -129,7 +130,7 @@ class Roster:
                 agent.last_heard = max(agent.last_heard, entry.recorded_at)
                 _report(agent, entry)
 
-    def _heard(self, name: str, entry: JournalEntry) -> Agent:
+    def _heard(self, name: str, entry: AgentEntry) -> Agent:
         """The agent, which begins anew where it was forgotten."""
         agent = self.table.touch(name)
         if agent is None or _is_forgotten(agent, hour_of(entry.recorded_at)):

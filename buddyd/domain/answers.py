@@ -12,6 +12,10 @@ from buddyd.domain.execution import EffortLevel
 
 AgentState = Literal["OFFLINE", "IDLE", "BUSY", "ERROR"]
 ReportedState = Literal["IDLE", "BUSY", "ERROR"]
+BudgetPeriod = Literal["day", "month"]
+ReportedPeriod = Literal["day", "month", "total"]
+BudgetScope = Literal["all", "agent", "tool", "service"]
+BudgetSeverity = Literal["info", "warning", "alarm"]
 Level = Literal["HIGH", "MEDIUM", "LOW"]
 Trend = Literal["improving", "stable", "degrading"]
 Pattern = Literal["streak", "high_failure_rate", "dominant_error", "degrading"]
@@ -116,6 +120,13 @@ class ToolBreakdown(Answer, frozen=True):
     avg_duration: float
 
 
+class BrowserUse(Answer, frozen=True):
+    """How many executions used a browser, and how many did not."""
+
+    used: int
+    not_used: int
+
+
 class LastDay(Answer, frozen=True):
     """All executions of the last 24 hours."""
 
@@ -124,6 +135,9 @@ class LastDay(Answer, frozen=True):
     failed_tasks: int
     success_rate: float
     tool_breakdown: dict[str, ToolBreakdown]
+    by_effort_level: dict[EffortLevel, int]
+    """All three levels."""
+    by_browser: BrowserUse
 
 
 class HourCount(Answer, frozen=True):
@@ -178,6 +192,85 @@ class StorageUsage(Answer, frozen=True):
     """What the database takes on disk, its write-ahead log included."""
 
 
+class NotCompared(Answer, frozen=True):
+    """How many of a source's totals stand beside nothing, by the reason."""
+
+    no_beginning: int
+    """It is not known from when on they count: `since` was left out, and they are of a mission, or
+    one report alone came."""
+    too_old: int
+    """The last report is older than the 24-hour window."""
+
+
+class Comparison(Answer, frozen=True):
+    """What a source counted, and what was recorded in the same time.
+
+    A difference is the former less the latter. What was estimated is None where the source does
+    not say it of all.
+    """
+
+    since: str
+    until: str
+    missions: int
+    executions: int
+    reported_actual: float
+    recorded_actual: float
+    difference_actual: float
+    reported_estimated: float | None
+    recorded_estimated: float
+    difference_estimated: float | None
+
+
+class Reconciliation(Answer, frozen=True):
+    """What one source of costs has reported, and how it fits what was recorded."""
+
+    source: str
+    missions: int
+    """How many totals of it are known."""
+    last_report: str
+    reported_actual: float
+    """The sum of those totals, however old they are."""
+    reported_estimated: float | None
+    compared: Comparison | None
+    not_compared: NotCompared
+
+
+class BudgetWarning(Answer, frozen=True):
+    """A budget is used up, will be, or may be before its period ends."""
+
+    severity: BudgetSeverity
+    message: str
+
+
+class BudgetUse(Answer, frozen=True):
+    """How much of a budget is used, and when it will be used up at the present rate."""
+
+    scope: BudgetScope
+    name: str | None
+    """Of the agent, the tool or the service."""
+    period: ReportedPeriod
+    period_start: str | None
+    period_end: str | None
+    """None for a budget that never begins anew."""
+    limit: float
+    used: float | None
+    """None where a service has reported nothing since the period began."""
+    share_used: float | None
+    counted_since: str | None
+    """From when on all that was spent is counted; None for a service, whose tracker counts."""
+    reported_at: str | None
+    """When a service last reported."""
+    rate: float
+    """Dollars per hour, over `rate_hours`."""
+    rate_hours: float
+    exhausted: bool
+    exhausted_at: str | None
+    exhausted_low: str | None
+    exhausted_high: str | None
+    """The bounds of an 80 % interval; each is None where it does not lie within the period."""
+    warning: BudgetWarning | None
+
+
 class UsageAndCosting(Answer, frozen=True):
     """What the agents used, and what it cost."""
 
@@ -185,6 +278,10 @@ class UsageAndCosting(Answer, frozen=True):
     api_usage: ApiUsage
     costing: Costing
     storage: StorageUsage
+    budgets: list[BudgetUse]
+    """Those of the configuration in its order, then the reported ones by name."""
+    reconciliation: list[Reconciliation]
+    """By `source`."""
 
 
 # get_system_learning

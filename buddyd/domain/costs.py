@@ -1,8 +1,26 @@
 """What the agents used, what it cost, and what keeping the records costs."""
 
-from buddyd.domain.answers import ApiUsage, Costing, StorageUsage, UsageAndCosting
-from buddyd.domain.journal import LARGEST_INTEGER, NANODOLLARS, ratio
-from buddyd.domain.projection import Projection
+from collections.abc import Iterable, Mapping
+
+from buddyd.domain import budgets
+from buddyd.domain.answers import (
+    ApiUsage,
+    Costing,
+    Reconciliation,
+    StorageUsage,
+    UsageAndCosting,
+)
+from buddyd.domain.journal import (
+    LARGEST_INTEGER,
+    NANODOLLARS,
+    BudgetReported,
+    CostsReported,
+    JournalEntry,
+    ratio,
+)
+from buddyd.domain.ledger import Ledger
+from buddyd.domain.projection import Change, Projection
+from buddyd.domain.reconciliation import Sources
 from buddyd.domain.segment import Segment
 from buddyd.domain.settings import DomainSettings
 from buddyd.domain.windows import (
@@ -10,6 +28,7 @@ from buddyd.domain.windows import (
     GRACE_MINUTES,
     HOUR_MINUTES,
     Buckets,
+    Cell,
     Window,
     day_floor,
     hour_of,
@@ -38,11 +57,19 @@ class Costs(Projection):
         # Executions that Tier 1 keeps, and the hours that Tier 2 keeps.
         self._tier1 = Window(GRACE_MINUTES)
         self._tier2 = Buckets()
+        self._ledger = Ledger(settings.budgets, settings.zone)
+        self._sources = Sources()
+        self._services = budgets.Services()
+        # Executions, costs and estimates of all tools by minute, as far as they were asked for.
+        self._minutes: dict[int, Cell] = {}
         self.parts = {
             "by_tool": self._by_tool,
             "by_agent": self._by_agent,
             "tier1": self._tier1,
             "tier2": self._tier2,
+            "sources": self._sources.table,
+            "services": self._services.table,
+            **self._ledger.parts,
         }
 
     def fold(self, segment: Segment) -> None:
@@ -52,8 +79,21 @@ class Costs(Projection):
             self._by_tool.add(tool.minute, tool.name, values)
             self._tier1.add(tool.minute, _ALL, (tool.executions,))
             self._tier2.add(tool.minute // HOUR_MINUTES, _ALL, (tool.executions,))
+            self._minutes.pop(tool.minute, None)
         for agent in segment.agent_sums:
             self._by_agent.add(agent.minute, agent.name, (agent.executions, agent.cost))
+        self._ledger.fold(segment)
+        if segment.has_events:
+            self._take_reports(segment.entries)
+
+    def restore(self, changes: Iterable[Change]) -> None:
+        """Take up what was put away, and begin to count for budgets that are new."""
+        changes = list(changes)
+        super().restore(changes)
+        if changes:
+            kept = {str(change.key) for change in changes if change.part == "scopes"}
+            last_hour = max(self._tier2, default=None)
+            self._ledger.adopt(kept, self._by_tool, self._by_agent, last_hour)
 
     def advance(self, now: float) -> None:
         """Let the windows end at `now`."""
@@ -62,6 +102,7 @@ class Costs(Projection):
         self._by_agent.move(floor)
         self._tier1.move(minute_of(now) - self._settings.tier1_hours * 60 + 1)
         self._tier2.drop_before(self._first_hour(now) - GRACE_HOURS)
+        self._ledger.advance(now)
 
     def answer(self, now: float, database_bytes: int) -> UsageAndCosting:
         """Usage and costs at `now`; `database_bytes` is what the database takes on disk."""
@@ -88,12 +129,43 @@ class Costs(Projection):
                 by_agent=_dollars(self._by_agent),
             ),
             storage=storage,
+            budgets=[use.answer(now) for use in self._uses(now)],
+            reconciliation=self._reconciliation(now),
         )
 
     @property
     def records(self) -> int:
         """The executions that Tier 1 keeps, as of the last time that the windows were moved."""
         return self._tier1.totals.get(_ALL, (0,))[0]
+
+    def _take_reports(self, entries: Iterable[JournalEntry]) -> None:
+        for entry in entries:
+            match entry:
+                case CostsReported():
+                    self._sources.take(entry)
+                case BudgetReported():
+                    self._services.take(entry)
+
+    def _uses(self, now: float) -> list[budgets.Use]:
+        configured, zone = self._settings.budgets, self._settings.zone
+        return [
+            *budgets.configured(self._ledger, configured, now, zone),
+            *self._services.uses(now, zone),
+        ]
+
+    def _reconciliation(self, now: float) -> list[Reconciliation]:
+        if not self._sources.table.rows:
+            return []
+        floor = day_floor(now)
+        return self._sources.answer(floor, self._by_minute(floor))
+
+    def _by_minute(self, floor: int) -> dict[int, Cell]:
+        """Executions, costs and estimates by minute, from minute `floor` on."""
+        known, self._minutes = self._minutes, {}
+        for minute in self._by_tool:
+            if minute >= floor:
+                self._minutes[minute] = known.get(minute) or _summed(self._by_tool.get(minute))
+        return self._minutes
 
     def _storage(self, now: float, database_bytes: int) -> StorageUsage:
         records = self.records
@@ -116,3 +188,8 @@ class Costs(Projection):
 
 def _dollars(window: Window) -> dict[str, float]:
     return {name: cell[1] / NANODOLLARS for name, cell in sorted(window.totals.items())}
+
+
+def _summed(by_tool: Mapping[str, Cell]) -> Cell:
+    cells = list(by_tool.values())
+    return [sum(cell[column] for cell in cells) for column in range(3)]

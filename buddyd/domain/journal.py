@@ -10,7 +10,7 @@ import math
 
 from msgspec import Struct
 
-from buddyd.domain.answers import ReportedState
+from buddyd.domain.answers import ReportedPeriod, ReportedState
 from buddyd.domain.execution import EffortLevel
 
 NANODOLLARS = 1_000_000_000
@@ -22,16 +22,21 @@ LARGEST_INTEGER = 2**63 - 1
 
 
 class Entry(Struct, frozen=True, kw_only=True, gc=False):
-    """One thing that was committed. `agent` is the name it is counted under."""
+    """One thing that was committed."""
 
     seq: int
     """Its number; the numbers of committed entries follow each other without a gap."""
     recorded_at: float
     """Unix seconds, by the daemon's clock."""
+
+
+class AgentEntry(Entry, frozen=True, kw_only=True, gc=False):
+    """What an agent did or said. `agent` is the name it is counted under."""
+
     agent: str
 
 
-class ExecutionRecorded(Entry, frozen=True, kw_only=True, gc=False):
+class ExecutionRecorded(AgentEntry, frozen=True, kw_only=True, gc=False):
     """An execution was accepted. `tool` is the name it is counted under."""
 
     tool: str
@@ -50,7 +55,7 @@ class ExecutionRecorded(Entry, frozen=True, kw_only=True, gc=False):
     error_type: str | None
 
 
-class ExecutionStarted(Entry, frozen=True, kw_only=True, gc=False):
+class ExecutionStarted(AgentEntry, frozen=True, kw_only=True, gc=False):
     """An agent began a task."""
 
     task_id: str
@@ -58,7 +63,7 @@ class ExecutionStarted(Entry, frozen=True, kw_only=True, gc=False):
     started_at: float
 
 
-class AgentReported(Entry, frozen=True, kw_only=True, gc=False):
+class AgentReported(AgentEntry, frozen=True, kw_only=True, gc=False):
     """An agent's heartbeat; None is what it left out."""
 
     queue_depth: int | None
@@ -66,7 +71,30 @@ class AgentReported(Entry, frozen=True, kw_only=True, gc=False):
     concurrency: int | None
 
 
-JournalEntry = ExecutionRecorded | ExecutionStarted | AgentReported
+class CostsReported(Entry, frozen=True, kw_only=True, gc=False, tag="costs"):
+    """A cost tracker told what it has counted itself; billionths of a dollar."""
+
+    source: str
+    mission: str | None
+    """None where the totals are those of all that the source counts."""
+    actual: int
+    estimate: int | None
+    since: float | None
+    """When it began to count (Unix seconds); None where that was not said."""
+    until: float
+
+
+class BudgetReported(Entry, frozen=True, kw_only=True, gc=False, tag="budget"):
+    """A budget tracker told a limit and what was spent of it; billionths of a dollar."""
+
+    service: str
+    limit: int
+    period: ReportedPeriod
+    spent: int
+
+
+MoneyReported = CostsReported | BudgetReported
+JournalEntry = ExecutionRecorded | ExecutionStarted | AgentReported | MoneyReported
 
 
 def nanodollars(dollars: float) -> int:

@@ -1,7 +1,7 @@
 """The task pipeline: what was done in the last day, and what runs and waits now."""
 
 from buddyd.domain.agents import Roster
-from buddyd.domain.answers import LastDay, TaskPipeline, ToolBreakdown
+from buddyd.domain.answers import BrowserUse, LastDay, TaskPipeline, ToolBreakdown
 from buddyd.domain.journal import MICROSECONDS, ratio
 from buddyd.domain.projection import Projection
 from buddyd.domain.segment import Segment
@@ -19,6 +19,7 @@ from buddyd.domain.windows import (
 )
 
 HOURS_SHOWN = 24
+_ALL = ""
 
 
 class Pipeline(Projection):
@@ -29,11 +30,18 @@ class Pipeline(Projection):
         self._roster = Roster(settings)
         # Executions, successes, microseconds.
         self._day = Window(GRACE_MINUTES)
+        # Executions, those of low effort, of high effort, and with a browser.
+        self._kinds = Window(GRACE_MINUTES)
         self._hours = Hours()
         self._stale: set[int] = set()
         # What was worked out and still holds.
         self._breakdowns: dict[str, ToolBreakdown] = {}
-        self.parts = {"roster": self._roster.table, "day": self._day, "hours": self._hours}
+        self.parts = {
+            "roster": self._roster.table,
+            "day": self._day,
+            "kinds": self._kinds,
+            "hours": self._hours,
+        }
 
     def fold(self, segment: Segment) -> None:
         """Take in the entries that come next."""
@@ -43,11 +51,14 @@ class Pipeline(Projection):
             self._hours.record(tool)
             self._stale.add(tool.minute // HOUR_MINUTES)
             self._breakdowns.pop(tool.name, None)
+        for minute, *counts in segment.kinds():
+            self._kinds.add(minute, _ALL, counts)
 
     def advance(self, now: float) -> None:
         """Let the windows end at `now`."""
         if self._day.move(day_floor(now)):
             self._breakdowns.clear()
+        self._kinds.move(day_floor(now))
         self._roster.forget()
         self._hours.drop_before(self.first_hour(now) - GRACE_HOURS)
 
@@ -85,12 +96,15 @@ class Pipeline(Projection):
         tools = {name: self._breakdown(name) for name in sorted(self._day.totals)}
         total = sum(tool.total for tool in tools.values())
         successful = sum(tool.successful for tool in tools.values())
+        counted, low, high, browser = self._kinds.totals.get(_ALL, (0, 0, 0, 0))
         return LastDay(
             total_tasks=total,
             successful_tasks=successful,
             failed_tasks=total - successful,
             success_rate=ratio(successful, total),
             tool_breakdown=tools,
+            by_effort_level={"LOW": low, "MEDIUM": counted - low - high, "HIGH": high},
+            by_browser=BrowserUse(used=browser, not_used=counted - browser),
         )
 
     def _breakdown(self, name: str) -> ToolBreakdown:

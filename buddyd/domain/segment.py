@@ -25,6 +25,8 @@ _duration = attrgetter("duration")
 _cost = attrgetter("cost")
 _estimate = attrgetter("estimate")
 _tokens = attrgetter("tokens")
+_effort = attrgetter("effort")
+_browser = attrgetter("browser")
 
 
 class Sum(NamedTuple):
@@ -40,6 +42,18 @@ class Sum(NamedTuple):
     """Billionths of a dollar, as is the estimate."""
     estimate: int
     tokens: int
+
+
+class Kinds(NamedTuple):
+    """How many executions of one minute were of which kind."""
+
+    minute: int
+    executions: int
+    low: int
+    """Of low effort; what is neither low nor high is medium."""
+    high: int
+    browser: int
+    """Those that used a browser."""
 
 
 class Segment:
@@ -65,6 +79,18 @@ class Segment:
     def has_events(self) -> bool:
         """Whether anything but executions is among the entries."""
         return len(self.executions) != len(self.entries)
+
+    def kinds(self) -> Iterator[Kinds]:
+        """How many executions were of which kind, by minute."""
+        if not self.executions:
+            return
+        times = list(map(finished_at, self.executions))
+        first = minute_of(min(times))
+        if first == minute_of(max(times)):
+            yield _kinds(first, self.executions)
+            return
+        for minute, part in _by_minute(self.executions).items():
+            yield _kinds(minute, part)
 
     def after(self, seq: int) -> "Segment | None":
         """What follows entry number `seq`."""
@@ -148,6 +174,12 @@ def _by_minute(group: Iterable[ExecutionRecorded]) -> dict[int, list[ExecutionRe
     for execution in group:
         parts.setdefault(minute_of(execution.finished_at), []).append(execution)
     return parts
+
+
+def _kinds(minute: int, executions: Sequence[ExecutionRecorded]) -> Kinds:
+    efforts = list(map(_effort, executions))
+    browsers = sum(map(_browser, executions))
+    return Kinds(minute, len(efforts), efforts.count("LOW"), efforts.count("HIGH"), browsers)
 
 
 def _sum(minute: int, name: str, group: Sequence[ExecutionRecorded]) -> Sum:

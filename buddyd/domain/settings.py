@@ -4,7 +4,18 @@ from datetime import UTC, tzinfo
 
 from msgspec import Struct
 
+from buddyd.domain.answers import BudgetPeriod
 from buddyd.domain.windows import MONTH_HOURS
+
+
+class Budget(Struct, frozen=True, kw_only=True):
+    """A limit to what may be spent in a day or a month: on an agent, on a tool, or in all."""
+
+    limit: int
+    """Billionths of a dollar."""
+    period: BudgetPeriod
+    agent: str | None = None
+    tool: str | None = None
 
 
 class DomainSettings(Struct, frozen=True, kw_only=True):
@@ -24,3 +35,4 @@ class DomainSettings(Struct, frozen=True, kw_only=True):
     """US dollars."""
     cost_anomaly_factor: float = 2.0
     risk_min_executions: int = 5
+    budgets: tuple[Budget, ...] = ()

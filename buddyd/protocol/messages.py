@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from buddyd.domain import answers
-from buddyd.domain.answers import Answer, EventName, ReportedState
+from buddyd.domain.answers import Answer, EventName, ReportedPeriod, ReportedState
 from buddyd.domain.execution import Execution, Name, UnixTime
 
 PROTOCOL = 1
@@ -59,6 +59,38 @@ class ReportAgent(Request, frozen=True):
     """Holds until the next report; left out, the daemon works the status out itself."""
     concurrency: Annotated[int, Meta(ge=1, le=10**6)] | UnsetType = UNSET
     """How many tasks it can run at once."""
+
+
+MAX_TOTAL_DOLLARS = 1_000_000_000.0
+Total = Annotated[float, Meta(ge=0.0, le=MAX_TOTAL_DOLLARS)]
+"""US dollars that add up over many executions."""
+
+
+class ReportCosts(Request, frozen=True):
+    """What a cost tracker has counted itself so far; the next report of it takes its place."""
+
+    source: Name
+    """Who counts."""
+    total_actual_usd: Total
+    total_estimated_usd: Total | UnsetType = UNSET
+    """Left out where the source does not estimate."""
+    mission_id: Name | UnsetType = UNSET
+    """What the totals are of; left out, they are of all that the source counts."""
+    since: UnixTime | UnsetType = UNSET
+    """Unix seconds: when the totals were zero."""
+    until: UnixTime | UnsetType = UNSET
+    """Unix seconds: up to when they count; the time of receipt where it is left out."""
+
+
+class ReportBudget(Request, frozen=True):
+    """What a budget tracker allows a service, and what was spent of it."""
+
+    service: Name
+    limit_usd: Annotated[float, Meta(gt=0.0, le=MAX_TOTAL_DOLLARS)]
+    period: ReportedPeriod
+    """When what was spent begins at zero again."""
+    spent_usd: Total
+    """Since the period began."""
 
 
 # Queries
@@ -176,6 +208,8 @@ METHODS: dict[str, Method] = {
     "record_executions": Method(RecordExecutions, answers.Receipt, Role.RECORD),
     "start_execution": Method(StartExecution, answers.Done, Role.RECORD),
     "report_agent": Method(ReportAgent, answers.Done, Role.RECORD),
+    "report_costs": Method(ReportCosts, answers.Done, Role.RECORD),
+    "report_budget": Method(ReportBudget, answers.Done, Role.RECORD),
     "get_agents_status": Method(GetAgentsStatus, answers.AgentsStatus, Role.QUERY),
     "get_predictive_capacity": Method(
         GetPredictiveCapacity, answers.PredictiveCapacity, Role.QUERY

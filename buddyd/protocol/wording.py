@@ -10,7 +10,7 @@ from typing import get_args
 
 import msgspec
 
-from buddyd.domain.answers import EventName, ReportedState
+from buddyd.domain.answers import EventName, ReportedPeriod, ReportedState
 from buddyd.domain.execution import EffortLevel
 
 LONGEST_QUOTE = 64
@@ -32,6 +32,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "events": get_args(EventName),
     "human_effort_level": get_args(EffortLevel),
     "jsonrpc": ("2.0",),
+    "period": get_args(ReportedPeriod),
     "status": get_args(ReportedState),
 }
 _TYPE = re.compile(r"`([a-z]+(?: \| [a-z]+)*)`")
@@ -81,7 +82,11 @@ def _in_words(reason: str) -> str:
     reason = _TYPE.sub(lambda match: _either(match[1].split(" | ")), reason)
     reason = reason.replace(" of length >= ", ", of a length of at least ")
     reason = reason.replace(" of length <= ", ", of a length of at most ")
-    reason = reason.replace(" >= ", ", at least ").replace(" <= ", ", at most ")
+    reason = (
+        reason.replace(" >= ", ", at least ")
+        .replace(" > ", ", above ")
+        .replace(" <= ", ", at most ")
+    )
     return re.sub(r"(\d)\.0\b", r"\1", reason)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import NamedTuple
 
+import msgspec
 from msgspec import UNSET, Struct
 from msgspec.structs import astuple, replace
 
@@ -12,15 +13,24 @@ from buddyd.domain.answers import Receipt, StoredExecution
 from buddyd.domain.execution import Execution, new_execution_id
 from buddyd.domain.journal import (
     AgentReported,
+    BudgetReported,
+    CostsReported,
     ExecutionRecorded,
     ExecutionStarted,
     JournalEntry,
+    MoneyReported,
     microseconds,
     nanodollars,
 )
 from buddyd.domain.names import OTHER, NameBook, NameDraft
 from buddyd.domain.windows import HOUR, hour_of, month_floor
-from buddyd.protocol.messages import RecordExecutions, ReportAgent, StartExecution
+from buddyd.protocol.messages import (
+    RecordExecutions,
+    ReportAgent,
+    ReportBudget,
+    ReportCosts,
+    StartExecution,
+)
 from buddyd.storage.bulk import Insert
 from buddyd.storage.database import Database
 from buddyd.storage.ids import id_key
@@ -36,7 +46,7 @@ INSERT_EVENTS = Insert(
     "agent_events",
     (
         *("seq", "recorded_at", "agent_id", "task_id", "tool_name", "started_at"),
-        *("queue_depth", "status", "concurrency"),
+        *("queue_depth", "status", "concurrency", "report"),
     ),
 )
 
@@ -85,13 +95,17 @@ WHERE t.seq > :after ORDER BY t.seq LIMIT :limit
 # The same for the other entries.
 EVENTS_AFTER = """
 SELECT e.seq, e.recorded_at, CASE WHEN a.since_seq <= e.seq THEN e.agent_id ELSE :other END,
-       e.task_id, e.tool_name, e.started_at, e.queue_depth, e.status, e.concurrency
+       e.task_id, e.tool_name, e.started_at, e.queue_depth, e.status, e.concurrency, e.report
 FROM agent_events AS e
 LEFT JOIN counted_names AS a ON a.kind = 'agent' AND a.name = e.agent_id
 WHERE e.seq > :after ORDER BY e.seq LIMIT :limit
 """
 
-Submission = RecordExecutions | StartExecution | ReportAgent
+Submission = RecordExecutions | StartExecution | ReportAgent | ReportCosts | ReportBudget
+
+_decode_report = msgspec.json.Decoder(MoneyReported).decode
+_NO_AGENT = ""
+"""Whom a report of money is about, in a column that cannot be empty."""
 
 
 class Submitted(Struct, frozen=True):
@@ -276,6 +290,10 @@ class _Batch:
                 self._add_start(start, submitted.received_at)
             case ReportAgent() as report:
                 self._add_report(report)
+            case ReportCosts() as costs:
+                self._add_money(self._costs(costs, submitted.received_at))
+            case ReportBudget() as budget:
+                self._add_money(self._budget(budget))
 
     def _add_start(self, start: StartExecution, received_at: float) -> None:
         at = received_at if start.started_at is UNSET else start.started_at
@@ -289,7 +307,7 @@ class _Batch:
         )
         self._entries.append(entry)
         task = (start.agent_id, start.task_id, start.tool_name, at)
-        self._events.append((entry.seq, self._now, *task, None, None, None))
+        self._events.append((entry.seq, self._now, *task, None, None, None, None))
 
     def _add_report(self, report: ReportAgent) -> None:
         queue_depth = None if report.queue_depth is UNSET else report.queue_depth
@@ -304,8 +322,36 @@ class _Batch:
             concurrency=concurrency,
         )
         self._entries.append(entry)
-        reported = (report.agent_id, None, None, None, queue_depth, status, concurrency)
+        reported = (report.agent_id, None, None, None, queue_depth, status, concurrency, None)
         self._events.append((entry.seq, self._now, *reported))
+
+    def _costs(self, report: ReportCosts, received_at: float) -> CostsReported:
+        estimated = report.total_estimated_usd
+        return CostsReported(
+            seq=self._next(),
+            recorded_at=self._now,
+            source=report.source,
+            mission=None if report.mission_id is UNSET else report.mission_id,
+            actual=nanodollars(report.total_actual_usd),
+            estimate=None if estimated is UNSET else nanodollars(estimated),
+            since=None if report.since is UNSET else report.since,
+            until=received_at if report.until is UNSET else report.until,
+        )
+
+    def _budget(self, report: ReportBudget) -> BudgetReported:
+        return BudgetReported(
+            seq=self._next(),
+            recorded_at=self._now,
+            service=report.service,
+            limit=nanodollars(report.limit_usd),
+            period=report.period,
+            spent=nanodollars(report.spent_usd),
+        )
+
+    def _add_money(self, entry: MoneyReported) -> None:
+        self._entries.append(entry)
+        nothing = (_NO_AGENT, None, None, None, None, None, None)
+        self._events.append((entry.seq, self._now, *nothing, msgspec.json.encode(entry).decode()))
 
     def _next(self) -> int:
         self.seq += 1
@@ -405,7 +451,11 @@ def _event(  # noqa: PLR0917 - the columns of a row
     queue_depth: int | None,
     status: str | None,
     concurrency: int | None,
-) -> ExecutionStarted | AgentReported:
+    report: str | None,
+) -> ExecutionStarted | AgentReported | MoneyReported:
+    if report is not None:
+        entry: MoneyReported = _decode_report(report)
+        return entry
     if task_id is not None and tool is not None and started_at is not None:
         return ExecutionStarted(
             seq=seq,

@@ -71,8 +71,10 @@ def _save(new: sqlite3.Connection, table: str, rows: Iterable[Row | None]) -> Sa
         if row is None:
             saved.gaps += 1
             continue
+        # A database of an older schema has fewer columns.
+        whole = (*row, *[None] * (width - len(row)))
         try:
-            saved.rows += new.execute(insert, row).rowcount
+            saved.rows += new.execute(insert, whole).rowcount
         except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
             # What a damaged page made of a row.
             saved.gaps += 1

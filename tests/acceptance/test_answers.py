@@ -15,7 +15,14 @@ from msgspec import UNSET
 from buddyd.config import Limits, Settings
 from buddyd.domain.execution import Execution
 from buddyd.protocol.framing import Encoding
-from buddyd.protocol.messages import GetExecutions, RecordExecutions, ReportAgent, StartExecution
+from buddyd.protocol.messages import (
+    GetExecutions,
+    RecordExecutions,
+    ReportAgent,
+    ReportBudget,
+    ReportCosts,
+    StartExecution,
+)
 from tests.oracle import NEW_ID, Oracle, Submission, differences
 from tests.support.daemon import RawClient, Refused, copy_as_it_is, raw_client, running_daemon
 from tests.support.workloads import AGENTS, TASKS, TOOLS, Clock, Workload, examples, workloads
@@ -106,6 +113,10 @@ async def _sent(client: RawClient, request: Submission) -> object:
             return await client.ask("start_execution", request)
         case ReportAgent():
             return await client.ask("report_agent", request)
+        case ReportCosts():
+            return await client.ask("report_costs", request)
+        case ReportBudget():
+            return await client.ask("report_budget", request)
 
 
 def _sized(costs: dict[str, Any]) -> dict[str, Any]:

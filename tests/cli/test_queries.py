@@ -97,6 +97,7 @@ def test_the_capacity(peer: Peer) -> None:
 def test_the_pipeline_has_its_busiest_tool_first(peer: Peer) -> None:
     printed = buddyctl("pipeline", socket=peer.socket).stdout
     assert "93.0 %" in printed
+    assert "60 low, 30 medium, 10 high" in printed
     assert printed.index(TOOL) < printed.index("seldom")
     assert "\N{FULL BLOCK}  at most 100, at 12:00 UTC" in printed
 
@@ -106,6 +107,20 @@ def test_the_costs_have_the_dearest_first(peer: Peer) -> None:
     for shown in ("$12.50", "123,456", "$0.0042", "<$0.0001", "1.25 MiB"):
         assert shown in printed
     assert printed.index(TOOL) < printed.index("cheap")
+
+
+def test_the_costs_tell_what_is_left_of_the_budgets_and_what_trackers_count(peer: Peer) -> None:
+    printed = buddyctl("costs", socket=peer.socket).stdout
+    lines = printed.splitlines()
+    (budget,) = (line for line in lines if line.startswith("agent "))
+    (service,) = (line for line in lines if line.startswith("service "))
+    for shown in (f"agent {AGENT}", "$20.00", "$12.50", "62.5 %", "$1.25", "in 6 h", "in 3 h"):
+        assert shown in budget
+    for shown in ("service maps[/]", "$1.00", "\N{EN DASH}"):
+        assert shown in service
+    (source,) = (line for line in lines if line.startswith("cost_tracker[/]"))
+    for shown in ("$14.00", "2 of 3", "$13.00", "$12.50", "+$0.5000"):
+        assert shown in source
 
 
 def test_the_learning_tells_the_level_with_its_interval(peer: Peer) -> None:

@@ -14,6 +14,7 @@ import pytest
 from buddyd.client import NotRunning, Recorder, TimedOut
 from buddyd.client.buddy import AnalyticsEngine
 from buddyd.protocol.messages import METHODS, ErrorCode
+from tests.support.outside import until
 from tests.support.peer import Asked, Ledger, Odd, Reply, refusal, running
 from tests.support.process import DaemonProcess
 from tests.support.samples import ANSWERS
@@ -86,6 +87,28 @@ def test_what_an_agent_records_is_what_its_dashboard_shows(
         assert [each["task_id"] for each in metrics] == ["t3", "t2", "t1", "t0", "t1"]
         assert metrics[-1]["human_effort_level"] == "HIGH"
         assert e.metrics_collector.get_recent_metrics(0) == []
+
+
+def test_what_its_trackers_count_is_in_the_costs(daemon: DaemonProcess, tmp_path: Path) -> None:
+    class Tracker:
+        def get_actual_costs(self) -> dict[str, float]:
+            return {"total_actual_usd": 1.25, "total_estimated_usd": 1.5}
+
+    budgets = tmp_path / "budgets.jsonl"
+    budgets.write_text('{"service": "maps", "limit_usd": 5.0, "period": "day", "spent_usd": 2.0}\n')
+    with engine(daemon.socket, tmp_path, cost_tracker=Tracker(), budget_tracker=budgets) as e:
+
+        def told() -> list[object]:
+            costs = e.get_api_usage_and_costing()
+            sources = [each["reported_actual"] for each in costs["reconciliation"]]
+            return [*sources, *(each["used"] for each in costs["budgets"])]
+
+        until(lambda: told() == [1.25, 2.0], "the trackers' reports")
+
+
+def test_a_tracker_of_no_known_shape_is_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="cost_tracker"):
+        AnalyticsEngine(socket=tmp_path / "none", cost_tracker=42)
 
 
 def test_recent_metrics_come_from_as_many_pages_as_there_are(tmp_path: Path) -> None:

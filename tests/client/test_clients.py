@@ -65,6 +65,8 @@ EXAMPLES: dict[str, Call[Answer]] = {
     "record_executions": calls.record_executions([execution(), execution()]),
     "start_execution": calls.start_execution("task-1", "scout", "web_search", started_at=1e9),
     "report_agent": calls.report_agent("scout", queue_depth=3, status="BUSY", concurrency=2),
+    "report_costs": calls.report_costs("tracker", 1.5, mission_id="m-7", since=1e9, until=2e9),
+    "report_budget": calls.report_budget("llm", 20.0, 8.4, period="day"),
     "get_executions": calls.get_executions(tool_name="web_search", success=False, before="7"),
     "get_hourly_summaries": calls.get_hourly_summaries(since=0.0),
     "backup": calls.backup("/var/backups/buddyd.db"),

@@ -25,6 +25,9 @@ DATA = Path(__file__).parents[1] / "data"
 KEPT = sorted(DATA.glob("schema_*.db"))
 NOW = 1_800_000_000.0
 EXECUTIONS = 60
+BUDGET = {"service": "llm", "limit_usd": 20.0, "period": "total", "spent_usd": 8.0}
+MONEY_SINCE = 2
+"""The first schema with what trackers report."""
 
 
 def executions() -> list[dict[str, object]]:
@@ -56,6 +59,8 @@ async def write_one(target: Path) -> None:
             start = {"task_id": "open", "agent_id": "agent-0", "tool_name": "tool-0"}
             await client.ask("start_execution", start)
             await client.ask("report_agent", {"agent_id": "agent-1", "queue_depth": 5})
+            await client.ask("report_costs", {"source": "tracker", "total_actual_usd": 1.5})
+            await client.ask("report_budget", BUDGET)
         shutil.copy(Path(folder) / "analytics.db", target)
 
 
@@ -75,6 +80,10 @@ async def test_an_old_database_opens_and_answers(file: Path, tmp_path: Path) -> 
         raw_client(place.socket) as client,
     ):
         await assert_it_knows_everything(client)
+        if int(re.sub(r"\D", "", file.stem)) >= MONEY_SINCE:
+            costs = await client.ask("get_api_usage_and_costing", {})
+            assert [source["reported_actual"] for source in costs["reconciliation"]] == [1.5]
+            assert [budget["used"] for budget in costs["budgets"]] == [8.0]
     assert check(tmp_path / "analytics.db").ok
 
 

@@ -34,6 +34,8 @@ from buddyd.protocol.messages import (
     GetHourlySummaries,
     RecordExecutions,
     ReportAgent,
+    ReportBudget,
+    ReportCosts,
     Request,
     Role,
     StartExecution,
@@ -231,6 +233,8 @@ def test_every_method_takes_nothing_or_says_what_is_missing(
         "record_executions": "executions",
         "start_execution": "task_id",
         "report_agent": "agent_id",
+        "report_costs": "source",
+        "report_budget": "service",
         "subscribe": "events",
         "unsubscribe": "subscription",
         "backup": "path",
@@ -363,6 +367,7 @@ executions = st.builds(
     error_type=names | st.none(),
 )
 optional_names = names | st.just(UNSET)
+totals = st.floats(0, 1e9)
 requests: dict[str, st.SearchStrategy[Any]] = {
     "record_execution": executions,
     "record_executions": st.builds(
@@ -381,6 +386,22 @@ requests: dict[str, st.SearchStrategy[Any]] = {
         queue_depth=st.integers(0, 10**9) | st.just(UNSET),
         status=st.sampled_from(["IDLE", "BUSY", "ERROR"]) | st.just(UNSET),
         concurrency=st.integers(1, 10**6) | st.just(UNSET),
+    ),
+    "report_costs": st.builds(
+        ReportCosts,
+        source=names,
+        total_actual_usd=totals,
+        total_estimated_usd=totals | st.just(UNSET),
+        mission_id=optional_names,
+        since=times | st.just(UNSET),
+        until=times | st.just(UNSET),
+    ),
+    "report_budget": st.builds(
+        ReportBudget,
+        service=names,
+        limit_usd=st.floats(1e-9, 1e9),
+        period=st.sampled_from(["day", "month", "total"]),
+        spent_usd=totals,
     ),
     "get_executions": st.builds(
         GetExecutions,
@@ -484,6 +505,8 @@ def test_only_what_changes_the_daemon_is_the_administrators() -> None:
         "record_executions",
         "start_execution",
         "report_agent",
+        "report_costs",
+        "report_budget",
     }
 
 

@@ -1,4 +1,4 @@
-CREATE TABLE agent_events ( seq INTEGER PRIMARY KEY, recorded_at REAL NOT NULL, agent_id TEXT NOT NULL, task_id TEXT, tool_name TEXT, started_at REAL, queue_depth INTEGER, status TEXT, concurrency INTEGER ) STRICT;
+CREATE TABLE agent_events ( seq INTEGER PRIMARY KEY, recorded_at REAL NOT NULL, agent_id TEXT NOT NULL, task_id TEXT, tool_name TEXT, started_at REAL, queue_depth INTEGER, status TEXT, concurrency INTEGER , report TEXT) STRICT;
 CREATE TABLE counted_names ( kind TEXT NOT NULL, name TEXT NOT NULL, since_seq INTEGER NOT NULL, last_day INTEGER NOT NULL, PRIMARY KEY (kind, name) ) STRICT, WITHOUT ROWID;
 CREATE TABLE execution_ids ( id ANY PRIMARY KEY, recorded_hour INTEGER NOT NULL ) STRICT, WITHOUT ROWID;
 CREATE TABLE projection_checkpoints ( projection TEXT PRIMARY KEY, version INTEGER NOT NULL, seq INTEGER NOT NULL ) STRICT, WITHOUT ROWID;

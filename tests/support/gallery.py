@@ -65,6 +65,9 @@ def _profile(name: str) -> a.ToolProfile:
         level_probability=level_probability(verdict, successes, runs, SETTINGS),
         trend=trend,  # type: ignore[arg-type]  # One of the three.
         last_execution=_ago(minutes * 60),
+        level_changed_at=None,
+        previous_level=None,
+        level_change_reason=None,
     )
 
 
@@ -125,6 +128,8 @@ CAPACITY = a.PredictiveCapacity(
             predicted_completion_time=None if left is None else _ago(-left),
             bottleneck_tools=tools,
             forecast_error=error,
+            queue_source="reported",
+            interval_coverage=None,
         )
         for name, (low, likely, high, left, error, tools) in _FORECASTS.items()
     ],
@@ -162,6 +167,8 @@ PIPELINE = a.TaskPipeline(
             for name, (runs, successes, duration, *_) in TOOLS.items()
             if runs > 2
         },
+        by_effort_level={"LOW": 1502, "MEDIUM": 701, "HIGH": 93},
+        by_browser=a.BrowserUse(used=612, not_used=1684),
     ),
     in_flight=2,
     queued=43,
@@ -192,6 +199,28 @@ COSTS = a.UsageAndCosting(
         estimated_size_mb=1.22,
         database_size_mb=3.75,
     ),
+    budgets=[
+        a.BudgetUse(
+            scope="all",
+            name=None,
+            period="day",
+            period_start=rfc3339(NOW // (24 * HOUR) * 24 * HOUR),
+            period_end=rfc3339((NOW // (24 * HOUR) + 1) * 24 * HOUR),
+            limit=20.0,
+            used=14.0,
+            share_used=0.7,
+            counted_since=rfc3339(NOW // (24 * HOUR) * 24 * HOUR),
+            reported_at=None,
+            rate=1.5,
+            rate_hours=9.0,
+            exhausted=False,
+            exhausted_at=_ago(-4 * HOUR),
+            exhausted_low=_ago(-3 * HOUR),
+            exhausted_high=None,
+            warning=a.BudgetWarning(severity="warning", message="It will not last the day."),
+        )
+    ],
+    reconciliation=[],
 )
 
 RISKS = a.RiskPatterns(

@@ -17,7 +17,13 @@ from msgspec import UNSET, Struct, UnsetType
 from buddyd import config
 from buddyd.config import Settings
 from buddyd.domain.execution import Execution
-from buddyd.protocol.messages import RecordExecutions, ReportAgent, StartExecution
+from buddyd.protocol.messages import (
+    RecordExecutions,
+    ReportAgent,
+    ReportBudget,
+    ReportCosts,
+    StartExecution,
+)
 from tests.oracle import DAY, HOUR, MINUTE, Submission
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -102,6 +108,27 @@ class Workload(Struct, frozen=True):
     """When the last questions are asked."""
 
 
+BUDGETS = (
+    st.builds(
+        config.Budget,
+        limit=st.sampled_from((1e-9, 0.02, 1.5, 400.0, 5e6)),
+        period=st.sampled_from(("day", "month")),
+    )
+    | st.builds(
+        config.Budget,
+        limit=st.sampled_from((0.02, 1.5, 400.0, 5e6)),
+        period=st.sampled_from(("day", "month")),
+        agent=st.sampled_from(AGENTS),
+    )
+    | st.builds(
+        config.Budget,
+        limit=st.sampled_from((0.02, 1.5, 400.0, 5e6)),
+        period=st.sampled_from(("day", "month")),
+        tool=st.sampled_from(TOOLS),
+    )
+)
+
+
 @st.composite
 def configurations(draw: st.DrawFn) -> Settings:
     """Settings that matter to the arithmetic."""
@@ -110,6 +137,7 @@ def configurations(draw: st.DrawFn) -> Settings:
         timezone=draw(st.sampled_from(ZONES)),
         limits=config.Limits(max_agents=draw(few), max_tools=draw(few)),
         retention=config.Retention(tier1_hours=draw(st.sampled_from((24, 24, 48)))),
+        budget=tuple(draw(st.lists(BUDGETS, max_size=4))),
         capacity=config.Capacity(window_seconds=draw(st.sampled_from((3600, 3600, 300, 5400)))),
     )
 
@@ -130,12 +158,16 @@ def workloads(
     clock = Clock(start, most_days, back=back)
     steps = []
     for _ in range(draw(st.integers(1, most_steps))):
-        kind = draw(st.integers(0, 3)) if starts_and_reports else 0
+        kind = draw(st.integers(0, 5)) if starts_and_reports else 0
         at = clock.now
         if kind == 2:
             request: Submission = draw(_starts(at))
         elif kind == 3:
             request = draw(REPORTS)
+        elif kind == 4:
+            request = draw(costs(at))
+        elif kind == 5:
+            request = draw(BUDGET_REPORTS)
         else:
             request = draw(batches(at))
         steps.append(Step(at, request, draw(st.sampled_from(thens))))
@@ -243,3 +275,28 @@ REPORTS = st.builds(
     status=_maybe(st.sampled_from(("IDLE", "BUSY", "ERROR"))),
     concurrency=_maybe(st.sampled_from((1, 2, 8))),
 )
+
+BUDGET_REPORTS = st.builds(
+    ReportBudget,
+    service=st.sampled_from(("llm", "maps")),
+    limit_usd=st.sampled_from((0.5, 20.0, 1e9)),
+    period=st.sampled_from(("day", "day", "month", "total")),
+    spent_usd=st.sampled_from((0.0, 0.1, 7.25, 19.999999999, 1e9)),
+)
+
+
+@st.composite
+def costs(draw: st.DrawFn, now: float) -> ReportCosts:
+    """What a cost tracker reports at `now`: of a mission, or of all."""
+    given: dict[str, Any] = {}
+    if draw(st.booleans()):
+        given["since"] = now - draw(st.sampled_from((0.0, 59.5, HOUR, DAY - MINUTE, 2.0 * DAY)))
+    if draw(st.integers(0, 2)) == 0:
+        given["until"] = max(now - 30.0, given.get("since", -1e9))
+    return ReportCosts(
+        source=draw(st.sampled_from(("tracker", "[/]"))),
+        mission_id=draw(_maybe(st.sampled_from(("m1", "m2")))),
+        total_actual_usd=draw(st.sampled_from((0.0, 0.25, 0.250000001, 3.0, 1e9))),
+        total_estimated_usd=draw(_maybe(st.sampled_from((0.0, 0.5, 4.0)))),
+        **given,
+    )

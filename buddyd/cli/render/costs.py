@@ -1,12 +1,12 @@
 """What the agents used, and what it cost."""
 
-from buddyd.cli.render import cells
+from buddyd.cli.render import budgets, cells
 from buddyd.cli.render.view import Cell, Column, Facts, Table, View
 from buddyd.domain.answers import Costing, UsageAndCosting
 
 
 def view(answer: UsageAndCosting) -> View:
-    """The sums, and who and what spent most."""
+    """The sums, the budgets, and who and what spent most."""
     usage, storage, costing = answer.api_usage, answer.storage, answer.costing
     return [
         Facts(
@@ -24,6 +24,7 @@ def view(answer: UsageAndCosting) -> View:
             },
             "sums",
         ),
+        *budgets.tables(answer),
         _spending("tool", "tool_name", costing.by_tool, costing),
         _spending("agent", "agent_id", costing.by_agent, costing),
         Facts(

@@ -2,7 +2,7 @@
 
 from buddyd.cli.render import cells
 from buddyd.cli.render.view import Cell, Column, Facts, Table, Tone, View
-from buddyd.domain.answers import HourCount, TaskPipeline, ToolBreakdown
+from buddyd.domain.answers import HourCount, LastDay, TaskPipeline, ToolBreakdown
 
 _TOOL_COLUMNS = [
     Column("Tool", "name", ("tool_name",)),
@@ -42,6 +42,8 @@ def _sums(answer: TaskPipeline) -> dict[str, Cell]:
         "Executions": cells.count(day.total_tasks),
         "Failed": cells.count(day.failed_tasks, "bad"),
         "Success": cells.rate(day.success_rate, day.total_tasks),
+        "Effort": _efforts(day),
+        "With a browser": cells.count(day.by_browser.used),
         "Running now": cells.count(answer.in_flight),
         "Waiting now": cells.count(answer.queued),
         "By hour": _sparkline(hours, [hour.total_tasks for hour in hours]),
@@ -56,6 +58,11 @@ def _sparkline(hours: list[HourCount], counts: list[int], tone: Tone | None = No
         return cells.NOTHING
     peak = cells.hour(hours[counts.index(most)].hour).text
     return cells.series([float(n) for n in counts], f"at most {most:,}, at {peak} UTC", tone)
+
+
+def _efforts(day: LastDay) -> Cell:
+    counts = day.by_effort_level.items()
+    return cells.said(", ".join(f"{count:,} {level.lower()}" for level, count in counts))
 
 
 def _busiest_first(item: tuple[str, ToolBreakdown]) -> tuple[int, str]:

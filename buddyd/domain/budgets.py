@@ -1,0 +1,218 @@
+"""Budgets: how much of each is used, when it will be used up, and a warning before it is."""
+
+from collections.abc import Mapping
+from datetime import tzinfo
+from itertools import pairwise
+
+from msgspec import Struct, field
+
+from buddyd.domain.answers import (
+    BudgetScope,
+    BudgetSeverity,
+    BudgetUse,
+    BudgetWarning,
+    ReportedPeriod,
+)
+from buddyd.domain.burn import HOURS_OF_RATE, Burn, Spending, burn, exhaustion
+from buddyd.domain.journal import NANODOLLARS, BudgetReported
+from buddyd.domain.ledger import QUARTER, Ledger, Span, period, quarter_of, scope_of
+from buddyd.domain.meter import DAY, Point, follow
+from buddyd.domain.projection import Table
+from buddyd.domain.settings import Budget
+from buddyd.domain.windows import HOUR, rfc3339
+
+MOST_SERVICES = 100
+"""Services that are remembered; the one reported longest ago makes room."""
+HORIZON = 30 * DAY
+"""How far ahead the end of a budget without a period is looked for, in seconds."""
+QUARTERS_PER_HOUR = 4
+_PERIODS = {"day": " a day", "month": " a month", "total": ""}
+
+
+class Use(Struct, frozen=True, kw_only=True):
+    """How a budget is used; money in billionths of a dollar, times in Unix seconds."""
+
+    scope: BudgetScope
+    name: str | None
+    period: ReportedPeriod
+    span: Span | None
+    limit: int
+    used: int | None
+    burn: Burn
+    at: float
+    """When it was so."""
+    counted_since: float | None = None
+    reported_at: float | None = None
+
+    def answer(self, now: float) -> BudgetUse:
+        """The same as it is told at `now`."""
+        low, likely, high = self._exhaustion(now)
+        used, exhausted = self.used, self.used is not None and self.used >= self.limit
+        return BudgetUse(
+            scope=self.scope,
+            name=self.name,
+            period=self.period,
+            period_start=_told(self.span and self.span.start),
+            period_end=_told(self.span and self.span.end),
+            limit=self.limit / NANODOLLARS,
+            used=None if used is None else used / NANODOLLARS,
+            share_used=None if used is None else used / self.limit,
+            counted_since=_told(self.counted_since),
+            reported_at=_told(self.reported_at),
+            rate=self.burn.rate / NANODOLLARS,
+            rate_hours=self.burn.hours,
+            exhausted=exhausted,
+            exhausted_at=_told(likely),
+            exhausted_low=_told(low),
+            exhausted_high=_told(high),
+            warning=self._warning(low, likely, exhausted=exhausted),
+        )
+
+    def _exhaustion(self, now: float) -> tuple[float | None, float | None, float | None]:
+        """When it will be used up, with the interval; None where that is beyond its period."""
+        if self.used is None or self.used >= self.limit:
+            return None, None, None
+        end = now + HORIZON if self.span is None else self.span.end
+        low, likely, high = (
+            # What a report of some time ago lets expect for the meantime, it does not know.
+            time if (time := max(now, self.at + hours * HOUR)) < end else None
+            for hours in exhaustion(self.limit - self.used, self.burn)
+        )
+        return low, likely, high
+
+    def _warning(
+        self, low: float | None, likely: float | None, *, exhausted: bool
+    ) -> BudgetWarning | None:
+        budget = f"The budget of {_money(self.limit)}{_PERIODS[self.period]}"
+        spent = f"{_money(self.used or 0)} of it {'are' if self.used else 'is'} spent"
+        severity: BudgetSeverity
+        if exhausted:
+            severity, message = "alarm", f"{budget} is used up: {spent}."
+        elif likely is not None:
+            rate = f"at {_money(round(self.burn.rate))} an hour"
+            severity, message = "warning", f"{budget} will last until {rfc3339(likely)} {rate}."
+        elif low is not None:
+            severity, message = "info", f"{budget} may be used up as early as {rfc3339(low)}."
+        else:
+            return None
+        return BudgetWarning(severity=severity, message=message)
+
+
+# Budgets of the configuration
+
+
+def configured(ledger: Ledger, budgets: tuple[Budget, ...], now: float, zone: tzinfo) -> list[Use]:
+    """How the budgets of the configuration are used, in its order."""
+    if not budgets:
+        return []
+    today = period("day", now, zone).start
+    recent = ledger.since(min(today, now - HOURS_OF_RATE * HOUR))
+    return [_configured(ledger, budget, recent[scope_of(budget)], now, zone) for budget in budgets]
+
+
+def _configured(
+    ledger: Ledger, budget: Budget, recent: Mapping[int, int], now: float, zone: tzinfo
+) -> Use:
+    scope = scope_of(budget)
+    span = period(budget.period, now, zone)
+    first = quarter_of(span.start)
+    of_day = sum(cost for quarter, cost in recent.items() if quarter >= first)
+    return Use(
+        scope="agent" if budget.agent else "tool" if budget.tool else "all",
+        name=budget.agent or budget.tool,
+        period=budget.period,
+        span=span,
+        limit=budget.limit,
+        used=of_day if budget.period == "day" else ledger.of_month(scope),
+        burn=_burn_of_quarters(recent, now),
+        at=now,
+        counted_since=max(span.start, ledger.known_since(scope)),
+    )
+
+
+def _burn_of_quarters(recent: Mapping[int, int], now: float) -> Burn:
+    """By whole hours back from the end of this quarter, up to the first one with spending."""
+    current = quarter_of(now)
+    spent = [0] * HOURS_OF_RATE
+    for quarter, cost in recent.items():
+        ago = max(0, current - quarter) // QUARTERS_PER_HOUR
+        if ago < HOURS_OF_RATE:
+            spent[ago] += cost
+    while spent and not spent[-1]:
+        spent.pop()
+    to_come = ((current + 1) * QUARTER - now) / HOUR
+    return burn([Spending(1.0 if ago else 1.0 - to_come, cost) for ago, cost in enumerate(spent)])
+
+
+# Budgets that were reported
+
+
+class Service(Struct):
+    """What was last reported of a service, and how it came about."""
+
+    seq: int
+    limit: int
+    period: ReportedPeriod
+    points: list[Point] = field(default_factory=list)
+
+
+class Services:
+    """The budgets that budget trackers have reported."""
+
+    def __init__(self) -> None:
+        self.table: Table[Service] = Table(Service, MOST_SERVICES)
+
+    def take(self, entry: BudgetReported) -> None:
+        """Take in a report."""
+        service = self.table.touch(entry.service)
+        if service is None or service.period != entry.period:
+            service = self.table.put(entry.service, Service(entry.seq, entry.limit, entry.period))
+        service.seq, service.limit = entry.seq, entry.limit
+        service.points = follow(service.points, Point(entry.recorded_at, entry.spent))
+
+    def uses(self, now: float, zone: tzinfo) -> list[Use]:
+        """How the budget of every service is used, by name."""
+        return [_reported(name, row, now, zone) for name, row in sorted(self.table.rows.items())]
+
+
+def _reported(name: str, service: Service, now: float, zone: tzinfo) -> Use:
+    span = None if service.period == "total" else period(service.period, now, zone)
+    course = [point for point in service.points if span is None or point.time >= span.start]
+    last = service.points[-1]
+    return Use(
+        scope="service",
+        name=name,
+        period=service.period,
+        span=span,
+        limit=service.limit,
+        used=last.value if course else None,
+        burn=_burn_of_course(course, span),
+        at=last.time,
+        reported_at=last.time,
+    )
+
+
+def _burn_of_course(course: list[Point], span: Span | None) -> Burn:
+    """From report to report; from the start of the period, where that is not long ago."""
+    if (
+        span is not None
+        and course
+        and (len(course) == 1 or span.start >= course[-1].time - HOURS_OF_RATE * HOUR)
+    ):
+        course = [Point(span.start, 0), *course]
+    return burn(
+        [
+            Spending((after.time - before.time) / HOUR, after.value - before.value)
+            for before, after in pairwise(course)
+            if after.time > before.time
+        ]
+    )
+
+
+def _told(time: float | None) -> str | None:
+    return None if time is None else rfc3339(time)
+
+
+def _money(nanodollars: int) -> str:
+    dollars = nanodollars / NANODOLLARS
+    return f"${dollars:,.2f}" if dollars >= 1 or not dollars else f"${dollars:.4g}"
