@@ -63,6 +63,7 @@ class Methods:
     get_system_learning = Endpoint(calls.get_system_learning)
     get_risk_patterns = Endpoint(calls.get_risk_patterns)
     get_tool_recommendations = Endpoint(calls.get_tool_recommendations)
+    get_risk_history = Endpoint(calls.get_risk_history)
     get_all = Endpoint(calls.get_all)
     ping = Endpoint(calls.ping)
     get_executions = Endpoint(calls.get_executions)
