@@ -6,20 +6,22 @@ from buddyd.domain.answers import Recommendation, ToolRecommendations
 
 
 def view(answer: ToolRecommendations) -> View:
-    """One paragraph for each tool, the worst first."""
-    if not answer.recommendations:
+    """One paragraph for each tool, the worst first, and then those that get worse."""
+    if not answer.recommendations and not answer.watch:
         return [
             Table("Recommendations", columns(("Tool", "name")), [], "No tool's confidence is LOW.")
         ]
-    return [_facts(each) for each in answer.recommendations]
+    return [_facts(each) for each in (*answer.recommendations, *answer.watch)]
 
 
 def _facts(each: Recommendation) -> Facts:
     facts = {
+        "Confidence": cells.word(each.confidence_level, {"LOW": "bad"}),
         "Failed": cells.said(f"{each.failed:,} of {each.executions:,}", each.failed),
         "Why": cells.said(each.reason),
         "Do": cells.said(each.recommendation),
         "Instead": _fallback(each),
+        "Missing": cells.said(" ".join(each.missing)) if each.missing else cells.NOTHING,
     }
     return Facts(cells.printable(each.tool), facts)
 
