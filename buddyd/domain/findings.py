@@ -56,7 +56,8 @@ class Case(Struct):
     @property
     def finding_id(self) -> str:
         """The same for the same entries."""
-        words = "\x1f".join(map(str, self.place))
+        # As hours turn, more than one can begin after the same entry.
+        words = "\x1f".join(map(str, (*self.place, self.began)))
         return blake2b(words.encode(), digest_size=8).hexdigest()
 
     @property
