@@ -28,7 +28,7 @@ from buddyd.client import calls
 @global_options
 @pass_app
 def command(app: App, *, history: bool, since: float | None, limit: int) -> None:
-    """What goes wrong: findings, failing tools, and costs that stand out."""
+    """Findings, failing tools, and costs that stand out."""
     if history:
         app.show(calls.get_risk_history(since=since, limit=limit), history_view)
     elif since is not None:
