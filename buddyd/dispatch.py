@@ -33,6 +33,7 @@ from buddyd.protocol.messages import (
     GetExecutions,
     GetHourlySummaries,
     GetPredictiveCapacity,
+    GetRiskHistory,
     GetRiskPatterns,
     GetSystemLearning,
     GetTaskPipeline,
@@ -66,7 +67,7 @@ OWNERS: dict[str, tuple[type[Request], ...]] = {
     "registry": (GetAgentsStatus, GetSystemLearning),
     "capacity": (GetPredictiveCapacity,),
     "cost": (GetApiUsageAndCosting,),
-    "risk": (GetRiskPatterns, GetToolRecommendations),
+    "risk": (GetRiskPatterns, GetToolRecommendations, GetRiskHistory),
 }
 
 # What `get_all` asks, by the name under which it answers.

@@ -37,7 +37,9 @@ from buddyd.protocol.messages import (
     ReportCosts,
     StartExecution,
 )
+from tests import oracle_findings as findings
 from tests import oracle_money
+from tests.oracle_findings import Span
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 MONTH = 30 * DAY
@@ -56,6 +58,10 @@ class Mentions(Struct, frozen=True):
     """A sentence in the daemon's own words that holds all of these."""
 
     words: tuple[str, ...]
+
+
+class Opaque(Struct, frozen=True):
+    """An id of sixteen hexadecimal digits."""
 
 
 class Points(float):
@@ -98,6 +104,8 @@ def _same(found: object, expected: object) -> bool:
             same = abs(_seconds(found) - Fraction(time)) <= Fraction(1, 1000)
         case ((Mentions(words=words) | oracle_money.Says(words=words)), str()):
             same = all(word in found for word in words)
+        case Opaque(), str():
+            same = re.fullmatch("[0-9a-f]{16}", found) is not None
         case WholePercent(exact=exact), int():
             same = abs(found - exact) <= 0.5 + 1e-6
         case Points(), float():
@@ -328,6 +336,7 @@ class Oracle:
         self.entries: list[JournalEntry] = []
         self._sent: dict[int, Execution] = {}
         self._ids: set[str] = set()
+        self._found: tuple[tuple[int, float], list[Span]] = ((0, 0.0), [])
         self._counted: dict[str, list[str]] = {"agent": [], "tool": []}
 
     # Recording
@@ -569,7 +578,7 @@ class Oracle:
         }
 
     def get_risk_patterns(self, now: float) -> Json:
-        day = self._executions(self._day(now))
+        day, lasting = self._executions(self._day(now)), self._lasting(now)
         anomalies = [found for found in self._anomalies() if found[0].finished_at >= self._day(now)]
         anomalies.sort(key=lambda found: (-found[0].finished_at, -found[0].seq))
         return {
@@ -594,16 +603,36 @@ class Oracle:
                 for e, finding in anomalies[:100]
             ],
             "total_cost_anomalies": len(anomalies),
+            "findings": [self._finding(span, now) for span in lasting[:50]],
+            "total_findings": len(lasting),
+        }
+
+    def get_risk_history(self, now: float, limit: int = 100) -> Json:
+        month = self._month(now)
+        spans = [s for s in self._spans(now) if (s.ended_by(now) or now) >= month]
+        spans.sort(key=lambda span: (-span.began, *_place(span)))
+        return {
+            "timestamp": rfc3339(now),
+            "total_findings": len(spans),
+            "findings": [self._finding(span, now) for span in spans[:limit]],
         }
 
     def get_tool_recommendations(self, now: float) -> Json:
         month = self._executions(self._month(now))
-        low = [(t, own) for t, own in _by_tool(month).items() if self._level(own) == "LOW"]
-        low.sort(key=lambda tool: Fraction(sum(e.success for e in tool[1]), len(tool[1])))
+        tools = sorted(
+            _by_tool(month).items(),
+            key=lambda tool: Fraction(sum(e.success for e in tool[1]), len(tool[1])),
+        )
+        low = [(tool, own) for tool, own in tools if self._level(own) == "LOW"]
+        degrading = {
+            span.subject["tool_name"] for span in self._lasting(now) if span.kind == "degrading"
+        }
+        worse = [each for each in tools if each not in low and each[0] in degrading]
         return {
             "timestamp": rfc3339(now),
             "total_recommendations": len(low),
             "recommendations": [self._recommendation(tool, own, now) for tool, own in low],
+            "watch": [self._recommendation(tool, own, now) for tool, own in worse],
         }
 
     def get_predictive_capacity(self, now: float) -> Json:
@@ -678,15 +707,19 @@ class Oracle:
 
     # Tools
 
-    def _remembered(self, tool: str) -> list[ExecutionRecorded]:
-        """In the order of recording, since it was last out of the 30-day window and 2 hours."""
-        found: list[ExecutionRecorded] = []
+    def _lives(self, tool: str) -> list[list[ExecutionRecorded]]:
+        """In the order of recording, cut where it was out of the 30-day window and 2 hours."""
+        found: list[list[ExecutionRecorded]] = [[]]
         for e in self._executions():
             if e.tool == tool:
-                if found and max(o.finished_at for o in found) < self._month(e.recorded_at) - 7200:
-                    found = []
-                found.append(e)
+                latest = max((o.finished_at for o in found[-1]), default=math.inf)
+                if latest < self._month(e.recorded_at) - 7200:
+                    found.append([])
+                found[-1].append(e)
         return found
+
+    def _remembered(self, tool: str) -> list[ExecutionRecorded]:
+        return self._lives(tool)[-1]
 
     def _last_change(self, tool: str, level: str, now: float) -> Json:
         """When the level became another one: with an execution, or as older ones left."""
@@ -816,25 +849,107 @@ class Oracle:
             for found in cost_findings(costs, rules.cost_anomaly_factor, rules.min_executions):
                 yield own[found.place], found
 
+    def _spans(self, now: float) -> list[Span]:
+        """Every finding that there ever was; told again as long as nothing comes."""
+        asked = (len(self.entries), now)
+        if self._found[0] != asked:
+            self._found = (asked, self._all_spans(now))
+        return self._found[1]
+
+    def _all_spans(self, now: float) -> list[Span]:
+        rules, executions = self.settings, self._executions()
+        spans = []
+        for tool in _by_tool(executions):
+            for own in self._lives(tool):
+                spans += findings.streaks(tool, own)
+                spans += findings.of_the_window(tool, own, now, rules)
+                spans += findings.worsenings(tool, own, trend)
+                spans += findings.slow_downs(tool, own)
+        for agent, own in _grouped(executions, lambda e: e.agent).items():
+            if agent != "~other":
+                spans += findings.loops(agent, own, rules.agents.execution_timeout_seconds)
+        heard = [entry for entry in self.entries if isinstance(entry, AgentEntry)]
+        for agent in sorted({entry.agent for entry in heard} - {"~other"}):
+            entries = [entry for entry in heard if entry.agent == agent]
+            spans += findings.silences(agent, entries, now, rules)
+        anomalies = list(self._anomalies())
+        spans += [findings.spike(e, found.usual) for e, found in anomalies if found.kind == "spike"]
+        risen = {e.seq: found.usual for e, found in anomalies if found.kind == "rise"}
+        costly = [e for e in executions if e.cost]
+        for (agent, tool), own in _grouped(costly, lambda e: (e.agent, e.tool)).items():
+            spans += findings.rises(agent, tool, own, risen)
+        return spans
+
+    def _lasting(self, now: float) -> list[Span]:
+        """The worst first, and of those the one that began last."""
+        ranks = ("alarm", "warning", "info")
+        lasting = [span for span in self._spans(now) if span.ended_by(now) is None]
+        return sorted(lasting, key=lambda s: (ranks.index(s.severity), -s.began, *_place(s)))
+
+    def _finding(self, span: Span, now: float) -> Json:
+        subject = {name: span.subject.get(name) for name in ("agent_id", "tool_name", "task_id")}
+        evidence = dict.fromkeys(("failed", "error_type", "value", "usual", "ratio", "waiting"))
+        evidence |= span.evidence
+        failed, executions = evidence["failed"], evidence["executions"]
+        ended = span.ended_by(now)
+        return subject | {
+            "finding_id": Opaque(),
+            "kind": span.kind,
+            "severity": span.severity,
+            "began": rfc3339(span.began),
+            "ended": None if ended is None else rfc3339(ended),
+            "summary": Mentions(tuple(name for name in subject.values() if name)[:1]),
+            "evidence": evidence | {"rate": None if failed is None else failed / executions},
+        }
+
     def _recommendation(self, tool: str, own: list[ExecutionRecorded], now: float) -> Json:
-        failed = sum(not e.success for e in own)
+        failures = [e for e in own if not e.success]
         named = [name for name in self._classes(tool, own) if name != "unknown"]
-        fallback, tried, succeeded = self._fallback(tool, now)
+        fallback, first_tries, succeeded = self._fallback(tool, now)
+        tried = len(first_tries)
         figures = (str(tried), str(succeeded), fallback) if fallback else ()
+        began = [
+            span.began
+            for span in self._lasting(now)
+            if span.subject.get("tool_name") == tool
+            and span.kind in {"streak", "high_failure_rate", "degrading"}
+        ]
+        agents = Counter(e.agent for e in failures)
+        most = sorted(agents, key=lambda agent: (-agents[agent], agent))[:5]
+
+        def compared(what: str) -> float | None:
+            usual = _mean(getattr(e, what) for e in own)
+            here = _mean(getattr(e, what) for e in first_tries)
+            return float(here / usual) if fallback and usual else None
+
+        supported = (
+            fallback is not None
+            and tried >= 3
+            and (Fraction(succeeded, tried) > 1 - Fraction(len(failures), len(own)))
+        )
+        missing = (not named, not began, not supported, fallback and compared("cost") is None)
         return {
             "tool": tool,
-            "confidence_level": "LOW",
-            "reason": Mentions((str(failed), str(len(own)))),
+            "confidence_level": self._level(own),
+            "reason": Mentions((str(len(failures)), str(len(own)))),
             "executions": len(own),
-            "failed": failed,
+            "failed": len(failures),
             "recommendation": Mentions((*named[:1], *figures)),
             "fallback_tool": fallback,
             "fallback_success_rate": share(succeeded, tried) if fallback else None,
+            "since": rfc3339(min(began)) if began else None,
+            "agents": {agent: agents[agent] for agent in most},
+            "fallback_tried": tried if fallback else None,
+            "fallback_cost_ratio": compared("cost"),
+            "fallback_duration_ratio": compared("duration"),
+            "missing": [Mentions(())] * sum(map(bool, missing)),
         }
 
-    def _fallback(self, failed_tool: str, now: float) -> tuple[str | None, int, int]:
+    def _fallback(
+        self, failed_tool: str, now: float
+    ) -> tuple[str | None, list[ExecutionRecorded], int]:
         """What most often succeeded on the tasks that the tool had failed on; each counts once."""
-        tried: Counter[str] = Counter()
+        tried: dict[str, list[ExecutionRecorded]] = defaultdict(list)
         succeeded: Counter[str] = Counter()
         for task in _grouped(self._executions(), lambda e: e.task_id).values():
             failures = [i for i, e in enumerate(task) if e.tool == failed_tool and not e.success]
@@ -842,11 +957,11 @@ class Oracle:
             for tool, own in _by_tool(after).items():
                 # It counts where it was tried first, so that try and success go together.
                 if tool != failed_tool and own[0].finished_at >= self._month(now):
-                    tried[tool] += 1
+                    tried[tool].append(own[0])
                     succeeded[tool] += any(e.success for e in own)
         helpful = [tool for tool in sorted(tried) if succeeded[tool]]
-        best = min(helpful, key=lambda tool: (-succeeded[tool], tried[tool]), default=None)
-        return (best, tried[best], succeeded[best]) if best else (None, 0, 0)
+        best = min(helpful, key=lambda tool: (-succeeded[tool], len(tried[tool])), default=None)
+        return (best, tried[best], succeeded[best]) if best else (None, [], 0)
 
     # Capacity
 
@@ -996,6 +1111,12 @@ class AgentFacts:
         times = [e.finished_at for e in self.executions]
         times += [e.started_at for e in self.starts]
         return max(times + [e.recorded_at for e in self.reports])
+
+
+def _place(span: Span) -> tuple[str, str, str, str, int]:
+    """Among findings that began at the same time."""
+    of = span.subject.get
+    return span.kind, of("agent_id", ""), of("tool_name", ""), of("task_id", ""), span.seq
 
 
 def _given(value: Any, otherwise: T) -> Any | T:  # noqa: ANN401 - any field of a request

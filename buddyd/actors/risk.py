@@ -1,11 +1,20 @@
 """Risk: failure patterns, cost anomalies, recommendations."""
 
+from collections.abc import Callable
+
 import structlog
+from msgspec import UNSET
 
 from buddyd.actors.projecting import ProjectionActor
 from buddyd.domain.answers import Answer
+from buddyd.domain.findings import Case
 from buddyd.domain.risk import Risks
-from buddyd.protocol.messages import GetRiskPatterns, GetToolRecommendations, Request
+from buddyd.protocol.messages import (
+    GetRiskHistory,
+    GetRiskPatterns,
+    GetToolRecommendations,
+    Request,
+)
 
 log = structlog.get_logger()
 
@@ -25,6 +34,8 @@ class RiskActor(ProjectionActor[Risks]):
                 return self.projection.answer(now)
             case GetToolRecommendations():
                 return self.projection.recommend(now)
+            case GetRiskHistory() as asked:
+                return self.projection.history(now, asked.limit, wanted(asked, now))
         raise TypeError(request)
 
     def take_as_known(self) -> None:
@@ -32,7 +43,7 @@ class RiskActor(ProjectionActor[Risks]):
         self._told_seq = self.seq
 
     def report(self) -> None:
-        """Log the costs that have stood out since."""
+        """Log the costs that have stood out since, and what has become alarming."""
         if self._told_seq is None:
             return
         for anomaly in self.projection.anomalies_after(self._told_seq):
@@ -47,4 +58,32 @@ class RiskActor(ProjectionActor[Risks]):
                 average_cost=anomaly.average_cost,
                 ratio=round(anomaly.ratio, 2),
             )
+        self._report_alarms(self._told_seq)
         self._told_seq = self.seq
+
+    def _report_alarms(self, seq: int) -> None:
+        for found in self.projection.alarms_after(seq, self._clock()):
+            log.warning(
+                "alarming finding",
+                finding_id=found.finding_id,
+                kind=found.kind,
+                agent_id=found.agent_id,
+                tool_name=found.tool_name,
+                task_id=found.task_id,
+                summary=found.summary,
+            )
+
+
+def wanted(asked: GetRiskHistory, now: float) -> Callable[[Case], bool]:
+    """Whether a finding is one of those that were asked for."""
+
+    def fits(case: Case) -> bool:
+        ended = case.ended_by(now)
+        return (
+            (asked.since is UNSET or ended is None or ended >= asked.since)
+            and asked.kind in {UNSET, case.kind}
+            and asked.agent_id in {UNSET, case.agent}
+            and asked.tool_name in {UNSET, case.tool}
+        )
+
+    return fits

@@ -2,10 +2,15 @@
 
 import click
 
+from buddyd.cli import params
 from buddyd.cli.app import App, examples, global_options, pass_app
+from buddyd.cli.render.findings import history_view
 from buddyd.cli.render.risks import view
 from buddyd.cli.shaping import shaping
 from buddyd.client import calls
+
+_USUAL, _MOST = 100, 1000
+"""Findings of the history that are asked for."""
 
 
 @click.command(
@@ -13,11 +18,27 @@ from buddyd.client import calls
         "buddyctl risks",
         "buddyctl risks --tool web_search",
         "buddyctl risks --table failures --limit 50",
+        "buddyctl risks --history --since 7d",
     )
 )
-@shaping("agent", "tool", tables=("tools", "failures", "costs"))
+@click.option("--history", is_flag=True, help="What was found in the last 30 days.")
+@click.option(
+    "--since",
+    type=params.MOMENT,
+    metavar="TIME",
+    help="With --history: what lasted at or after: Unix seconds, 2026-01-31T12:00:00Z, or a time "
+    "ago (15m, 2h).",
+)
+@shaping("agent", "tool", tables=("findings", "tools", "failures", "costs"))
 @global_options
 @pass_app
-def command(app: App) -> None:
-    """Failing tools, and costs that stand out."""
-    app.show(calls.get_risk_patterns(), view)
+def command(app: App, *, history: bool, since: float | None) -> None:
+    """Findings, failing tools, and costs that stand out."""
+    if history:
+        limit = min(app.shape.limit or _USUAL, _MOST)
+        app.show(calls.get_risk_history(since=since, limit=limit), history_view)
+    elif since is not None:
+        message = "--since goes with --history."
+        raise click.UsageError(message)
+    else:
+        app.show(calls.get_risk_patterns(), view)

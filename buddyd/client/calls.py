@@ -11,7 +11,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from buddyd.domain import answers
-from buddyd.domain.answers import Answer, ReportedPeriod, ReportedState
+from buddyd.domain.answers import Answer, FindingKind, ReportedPeriod, ReportedState
 from buddyd.domain.execution import Execution, new_execution_id
 from buddyd.protocol import messages
 from buddyd.protocol.messages import METHODS, Request
@@ -152,6 +152,29 @@ def get_risk_patterns() -> Call[answers.RiskPatterns]:
 def get_tool_recommendations() -> Call[answers.ToolRecommendations]:
     """What to do about the tools that fail."""
     return Call(messages.GetToolRecommendations())
+
+
+def get_risk_history(
+    *,
+    since: float | None = None,
+    limit: int = 100,
+    kind: FindingKind | None = None,
+    agent_id: str | None = None,
+    tool_name: str | None = None,
+) -> Call[answers.RiskHistory]:
+    """What was found in the last 30 days, newest first.
+
+    `since` (Unix seconds) leaves out what had ended before.
+    """
+    return Call(
+        messages.GetRiskHistory(
+            since=_given(since),
+            limit=limit,
+            kind=_given(kind),
+            agent_id=_given(agent_id),
+            tool_name=_given(tool_name),
+        )
+    )
 
 
 def get_all() -> Call[answers.Everything]:

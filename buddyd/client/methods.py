@@ -77,6 +77,7 @@ class Methods:
     get_system_learning = Endpoint(lambda: calls.get_system_learning)
     get_risk_patterns = Endpoint(lambda: calls.get_risk_patterns)
     get_tool_recommendations = Endpoint(lambda: calls.get_tool_recommendations)
+    get_risk_history = Endpoint(lambda: calls.get_risk_history)
     get_all = Endpoint(lambda: calls.get_all)
     ping = Endpoint(lambda: calls.ping)
     get_executions = Endpoint(lambda: calls.get_executions)

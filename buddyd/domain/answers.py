@@ -21,6 +21,18 @@ Trend = Literal["improving", "stable", "degrading"]
 Pattern = Literal["streak", "high_failure_rate", "dominant_error", "degrading"]
 AnomalyKind = Literal["spike", "rise"]
 QueueSource = Literal["reported", "started", "estimated"]
+Severity = Literal["info", "warning", "alarm"]
+FindingKind = Literal[
+    "streak",
+    "high_failure_rate",
+    "dominant_error",
+    "degrading",
+    "cost_spike",
+    "cost_rise",
+    "slow_down",
+    "loop",
+    "silent",
+]
 EventName = Literal["execution", "changed"]
 AnswerName = Literal["agents", "capacity", "pipeline", "costs", "learning", "risks"]
 """The six, as `get_all` names them."""
@@ -370,6 +382,53 @@ class CostAnomaly(Answer, frozen=True):
     timestamp: str
 
 
+class Evidence(Answer, frozen=True):
+    """What a finding rests on; None where it says nothing about its kind."""
+
+    executions: int
+    failed: int | None
+    rate: float | None
+    """`failed` / `executions`."""
+    error_type: str | None
+    value: float | None
+    """What was measured, US dollars or seconds."""
+    usual: float | None
+    ratio: float | None
+    """`value` / `usual`."""
+    waiting: int | None
+    """Tasks that waited or were open."""
+    execution_ids: list[str]
+    """The latest ten."""
+
+
+class RiskFinding(Answer, frozen=True):
+    """Something that went wrong for a while, or still does."""
+
+    finding_id: str
+    """The same whenever and however often it is asked for."""
+    kind: FindingKind
+    severity: Severity
+    """The worst that it has been."""
+    agent_id: str | None
+    tool_name: str | None
+    task_id: str | None
+    began: str
+    ended: str | None
+    """None while it lasts."""
+    summary: str
+    evidence: Evidence
+
+
+class RiskHistory(Answer, frozen=True):
+    """What was found in the last 30 days."""
+
+    timestamp: str
+    total_findings: int
+    """How many fit the question."""
+    findings: list[RiskFinding]
+    """The newest first."""
+
+
 class RiskPatterns(Answer, frozen=True):
     """What goes wrong: failing tools, and costs that stand out."""
 
@@ -378,13 +437,16 @@ class RiskPatterns(Answer, frozen=True):
     cost_anomalies: list[CostAnomaly]
     """The newest 100 of the last 24 hours."""
     total_cost_anomalies: int
+    findings: list[RiskFinding]
+    """Those that last, the worst 50 first."""
+    total_findings: int
 
 
 # get_tool_recommendations
 
 
 class Recommendation(Answer, frozen=True):
-    """What to do about a tool whose confidence is LOW."""
+    """What to do about a tool whose confidence is LOW, or that gets worse."""
 
     tool: str
     confidence_level: Level
@@ -396,6 +458,17 @@ class Recommendation(Answer, frozen=True):
     """The tool that most often succeeded on the same task after this one failed."""
     fallback_success_rate: float | None
     """Of the tasks on which it was tried after such a failure, the share on which it succeeded."""
+    since: str | None
+    """When the oldest finding about its failures that still lasts began."""
+    agents: dict[str, int]
+    """Its failures by agent, the five with the most."""
+    fallback_tried: int | None
+    """On how many tasks the fallback was tried."""
+    fallback_cost_ratio: float | None
+    """What an execution of the fallback costs on these tasks, as a multiple of one of this tool."""
+    fallback_duration_ratio: float | None
+    missing: list[str]
+    """What the data do not tell yet, a sentence each."""
 
 
 class ToolRecommendations(Answer, frozen=True):
@@ -404,6 +477,8 @@ class ToolRecommendations(Answer, frozen=True):
     timestamp: str
     total_recommendations: int
     recommendations: list[Recommendation]
+    watch: list[Recommendation]
+    """The same for those that get worse and are not LOW yet."""
 
 
 # Around them

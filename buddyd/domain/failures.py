@@ -1,19 +1,28 @@
-"""How tools fail: streaks, kinds of errors, and what helped after a failure."""
+"""How tools fail: how often, with what, and with which agents."""
+
+from collections.abc import Iterable, Iterator
 
 from msgspec import Struct, field
 
 from buddyd.domain.answers import FailurePattern, Pattern, RecentFailure
+from buddyd.domain.failing import STREAK, FailingTools
+from buddyd.domain.findings import Case, Casebook
 from buddyd.domain.journal import MICROSECONDS, ExecutionRecorded, ratio
 from buddyd.domain.names import OTHER, admit, join
 from buddyd.domain.projection import Table
-from buddyd.domain.segment import Segment, failures_in_a_row, finished_at, success
+from buddyd.domain.segment import Segment, finished_at
 from buddyd.domain.settings import DomainSettings
-from buddyd.domain.trend import Chart
+from buddyd.domain.watched import (
+    DOMINANT_FAILURES,
+    DOMINANT_SHARE,
+    MOST_ERROR_TYPES,
+    UNKNOWN,
+    Watchable,
+)
 from buddyd.domain.windows import (
     GRACE_HOURS,
     GRACE_MINUTES,
     HOUR_MINUTES,
-    PairWindow,
     Window,
     day_floor,
     has_left,
@@ -23,18 +32,9 @@ from buddyd.domain.windows import (
     rfc3339,
 )
 
-STREAK = 3
-"""Failures in a row from which on it is a pattern."""
-DOMINANT_FAILURES = 3
-DOMINANT_SHARE = 0.5
 RECENT_FAILURES = 10
-MOST_ERROR_TYPES = 50
-"""Further classes of one tool are counted as `~other`."""
-MOST_TASKS = 10_000
-MOST_FAILED_TOOLS = 8
-MOST_ATTEMPTS = 32
-"""What is told apart on one task; further tools and tries are passed over."""
-UNKNOWN = "unknown"
+MOST_AGENTS = 50
+"""Further agents of one tool are counted as `~other`."""
 
 
 class Failure(Struct, array_like=True, frozen=True):
@@ -58,27 +58,30 @@ class Failure(Struct, array_like=True, frozen=True):
         )
 
 
-class ToolFailures(Struct):
+class ToolFailures(Watchable):
     """What is known about one tool beside its counts."""
 
-    last_finished: float
-    streak: int = 0
-    chart: Chart = field(default_factory=Chart)
     error_types: list[str] = field(default_factory=list)
     recent: list[Failure] = field(default_factory=list)
     """The newest ones, newest first."""
+    agents: list[str] = field(default_factory=list)
+    """Those with which it failed, as they are counted."""
 
 
 class Failures:
     """The failures of every tool, over the last day and over the last 30 days."""
 
-    def __init__(self, settings: DomainSettings) -> None:
+    def __init__(self, settings: DomainSettings, book: Casebook) -> None:
         self._settings = settings
-        # Executions, failures; and failures by tool and class.
+        self._cases = FailingTools(settings, book)
+        # Executions, failures; failures by tool and class, and by tool and agent.
         self.day = Window(GRACE_MINUTES)
         self.day_errors = Window(GRACE_MINUTES)
         self.month = Window(GRACE_HOURS)
         self.month_errors = Window(GRACE_HOURS)
+        self.month_agents = Window(GRACE_HOURS)
+        # Executions, billionths of a dollar, microseconds.
+        self.month_means = Window(GRACE_HOURS)
         self.tools: Table[ToolFailures] = Table(ToolFailures)
         # What was worked out and still holds.
         self._patterns: dict[str, FailurePattern] = {}
@@ -90,14 +93,17 @@ class Failures:
         for s in segment.tool_sums:
             values = (s.executions, s.executions - s.successes)
             self.day.add(s.minute, s.name, values)
-            self.month.add(s.minute // HOUR_MINUTES, s.name, values)
+            hour = s.minute // HOUR_MINUTES
+            self.month.add(hour, s.name, values)
+            self.month_means.add(hour, s.name, (s.executions, s.cost, s.duration))
         for name, executions in segment.by_tool.items():
             tool = self.tools.touch(name)
             if tool is None or has_left(tool.last_finished, segment.hour):
+                if tool is not None:
+                    self._cases.close(name, tool.watched)
                 tool = self.tools.put(name, ToolFailures(executions[0].finished_at))
             tool.last_finished = max(tool.last_finished, *map(finished_at, executions))
-            tool.streak = failures_in_a_row(tool.streak, executions)
-            tool.chart.add(map(success, executions))
+            self._cases.take(name, tool, executions, segment.hour)
             for execution in executions:
                 if not execution.success:
                     self._fail(tool, execution)
@@ -113,16 +119,25 @@ class Failures:
             return
         self.month.move(floor)
         self.month_errors.move(floor)
+        self.month_agents.move(floor)
+        self.month_means.move(floor)
         # By the time of the journal, as in `Tools`.
         for name, tool in list(self.tools.rows.items()):
             if has_left(tool.last_finished, self._recorded_hour):
+                self._cases.close(name, tool.watched)
                 self.tools.drop(name)
+
+    def ahead(self, now: float) -> Iterator[Case]:
+        """The cases as `now` has made them, where nothing was recorded since."""
+        return self._cases.ahead(self.tools.rows, hour_of(now))
 
     def _fail(self, tool: ToolFailures, failed: ExecutionRecorded) -> None:
         kind = admit(tool.error_types, failed.error_type or UNKNOWN, MOST_ERROR_TYPES)
         error = join(failed.tool, kind)
         self.day_errors.add(minute_of(failed.finished_at), error, (1,))
         self.month_errors.add(hour_of(failed.finished_at), error, (1,))
+        agent = admit(tool.agents, failed.agent, MOST_AGENTS)
+        self.month_agents.add(hour_of(failed.finished_at), join(failed.tool, agent), (1,))
         _remember(tool, failed)
 
     def patterns(self, now: float) -> dict[str, FailurePattern]:
@@ -138,11 +153,12 @@ class Failures:
         """A tool's failures of the last 30 days by class, the most frequent one first."""
         return self._errors(name, self.month_errors)
 
+    def agents_of_the_month(self, name: str) -> dict[str, int]:
+        """A tool's failures of the last 30 days by agent, the one with the most first."""
+        return _counts(name, (*self.tools.rows[name].agents, OTHER), self.month_agents)
+
     def _errors(self, name: str, window: Window) -> dict[str, int]:
-        kinds = (*self.tools.rows[name].error_types, OTHER)
-        found = {kind: window.totals.get(join(name, kind), (0,))[0] for kind in kinds}
-        by_count = sorted(found.items(), key=lambda item: (-item[1], item[0]))
-        return {kind: count for kind, count in by_count if count}
+        return _counts(name, (*self.tools.rows[name].error_types, OTHER), window)
 
     def _pattern(self, name: str, total: int, failed: int, floor: int) -> FailurePattern:
         tool = self.tools.rows[name]
@@ -177,90 +193,16 @@ class Failures:
         return [name for name, shows in signs.items() if shows]
 
 
+def _counts(first: str, seconds: Iterable[str], window: Window) -> dict[str, int]:
+    """What stands under pairs of names, by the second one, the most frequent one first."""
+    found = {name: window.totals.get(join(first, name), (0,))[0] for name in seconds}
+    by_count = sorted(found.items(), key=lambda item: (-item[1], item[0]))
+    return {name: count for name, count in by_count if count}
+
+
 def _remember(tool: ToolFailures, entry: ExecutionRecorded) -> None:
     failure = Failure(
         entry.finished_at, entry.seq, entry.task_id, entry.agent, entry.duration, entry.error_type
     )
     newest_first = sorted([*tool.recent, failure], key=lambda f: (-f.finished_at, -f.seq))
     tool.recent = newest_first[:RECENT_FAILURES]
-
-
-class Attempt(Struct, array_like=True):
-    """That a tool was tried on a task after another one had failed on it."""
-
-    hour: int
-    """When it was tried first."""
-    succeeded: bool
-
-
-class TroubledTask(Struct):
-    """A task on which tools have failed."""
-
-    seq: int
-    """When it was touched last."""
-    failed: list[str] = field(default_factory=list)
-    attempts: dict[str, Attempt] = field(default_factory=dict)
-
-
-class Fallback(Struct, frozen=True):
-    """What helped after a tool had failed: on how many tasks it was tried, and succeeded."""
-
-    tool: str
-    tried: int
-    succeeded: int
-
-
-class Fallbacks:
-    """Which tool succeeded on the same task after another one failed, over 30 days."""
-
-    def __init__(self) -> None:
-        # Tasks on which it was tried, and on which it succeeded, by failed and tried tool.
-        self.month = PairWindow(GRACE_HOURS)
-        self.tasks: Table[TroubledTask] = Table(TroubledTask, MOST_TASKS)
-
-    def fold(self, segment: Segment) -> None:
-        """Take in the executions that come next."""
-        troubled = self.tasks.rows
-        for execution in segment.executions:
-            if not execution.success or execution.task_id in troubled:
-                self._take(execution)
-
-    def _take(self, entry: ExecutionRecorded) -> None:
-        task = self.tasks.touch(entry.task_id)
-        if task is None:
-            task = self.tasks.put(entry.task_id, TroubledTask(entry.seq))
-        task.seq = entry.seq
-        for failed in task.failed:
-            if failed != entry.tool:
-                self._attempt(task, join(failed, entry.tool), entry)
-        if (
-            not entry.success
-            and entry.tool not in task.failed
-            and len(task.failed) < MOST_FAILED_TOOLS
-        ):
-            task.failed.append(entry.tool)
-
-    def advance(self, now: float) -> None:
-        """Let the window end at `now`."""
-        self.month.move(month_floor(now))
-
-    def best(self, failed: str) -> Fallback | None:
-        """The tool that most often succeeded after `failed` had; None where none did."""
-        best = None
-        for tool, (tried, succeeded) in sorted(self.month.under(failed).items()):
-            if succeeded and (best is None or (succeeded, -tried) > (best.succeeded, -best.tried)):
-                best = Fallback(tool, tried, succeeded)
-        return best
-
-    def _attempt(self, task: TroubledTask, pair: str, entry: ExecutionRecorded) -> None:
-        attempt = task.attempts.get(pair)
-        if attempt is None:
-            if len(task.attempts) >= MOST_ATTEMPTS:
-                return
-            hour = hour_of(entry.finished_at)
-            task.attempts[pair] = Attempt(hour, entry.success)
-            self.month.add(hour, pair, (1, int(entry.success)))
-        elif entry.success and not attempt.succeeded:
-            # In the hour of the first try, so that both leave the window together.
-            attempt.succeeded = True
-            self.month.add(attempt.hour, pair, (0, 1))

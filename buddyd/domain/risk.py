@@ -1,5 +1,6 @@
 """Risk patterns: failing tools and costs that stand out; and what to do about the former."""
 
+from collections.abc import Iterable
 from functools import lru_cache
 from operator import attrgetter
 
@@ -9,21 +10,31 @@ from buddyd.domain.anomalies import Baseline, Finding
 from buddyd.domain.answers import (
     AnomalyKind,
     CostAnomaly,
-    Recommendation,
+    RiskFinding,
+    RiskHistory,
     RiskPatterns,
     ToolRecommendations,
 )
 from buddyd.domain.confidence import level
-from buddyd.domain.failures import UNKNOWN, Failures, Fallback, Fallbacks
-from buddyd.domain.journal import NANODOLLARS, ExecutionRecorded, ratio
+from buddyd.domain.failures import Failures
+from buddyd.domain.fallbacks import Fallbacks
+from buddyd.domain.findings import Case, Casebook
+from buddyd.domain.journal import NANODOLLARS, ExecutionRecorded
 from buddyd.domain.names import join
-from buddyd.domain.projection import Projection, Table
+from buddyd.domain.prices import Prices
+from buddyd.domain.projection import Change, Projection, Table
+from buddyd.domain.recommendations import Trouble, recommend
+from buddyd.domain.reporting import describe
 from buddyd.domain.segment import Segment
 from buddyd.domain.settings import DomainSettings
+from buddyd.domain.watch import Wanted, Watch
 from buddyd.domain.windows import GRACE_MINUTES, Window, day_floor, minute_of, rfc3339
 
 MOST_BASELINES = 20_000
 ANOMALIES_SHOWN = 100
+FINDINGS_SHOWN = 50
+FAILING = frozenset({"streak", "high_failure_rate", "degrading"})
+"""The kinds of findings that tell since when a tool has been failing."""
 _time_and_seq = attrgetter("finished_at", "seq")
 
 
@@ -66,28 +77,42 @@ class Risks(Projection):
 
     def __init__(self, settings: DomainSettings) -> None:
         self._settings = settings
-        self._failures = Failures(settings)
+        self._book = Casebook()
+        self._failures = Failures(settings, self._book)
+        self._watch = Watch(settings, self._book, self._failures)
         self._fallbacks = Fallbacks()
         self._baselines: Table[Baseline] = Table(Baseline, MOST_BASELINES)
         self._anomalies: Table[Anomaly] = Table(Anomaly)
         self._anomaly_counts = Window(GRACE_MINUTES)
+        self._prices = Prices(self._book)
         self.parts = {
             "day": self._failures.day,
             "day_errors": self._failures.day_errors,
             "month": self._failures.month,
             "month_errors": self._failures.month_errors,
+            "month_agents": self._failures.month_agents,
+            "month_means": self._failures.month_means,
             "tools": self._failures.tools,
             "fallbacks": self._fallbacks.month,
+            "fallback_means": self._fallbacks.means,
             "tasks": self._fallbacks.tasks,
             "baselines": self._baselines,
             "anomalies": self._anomalies,
             "anomaly_counts": self._anomaly_counts,
+            "risen": self._prices.risen,
+            **self._watch.parts,
         }
+
+    def restore(self, changes: Iterable[Change]) -> None:
+        """Take up what was put away, in an empty projection."""
+        super().restore(changes)
+        self._book.restored()
 
     def fold(self, segment: Segment) -> None:
         """Take in the entries that come next."""
         self._failures.fold(segment)
         self._fallbacks.fold(segment)
+        self._watch.fold(segment)
         for execution in segment.executions:
             # What cost nothing says nothing of what the rest costs.
             if execution.cost:
@@ -97,6 +122,7 @@ class Risks(Projection):
         """Let the windows end at `now`."""
         self._failures.advance(now)
         self._fallbacks.advance(now)
+        self._watch.advance(now)
         self._anomaly_counts.move(day_floor(now))
         floor = day_floor(now) - GRACE_MINUTES
         for key in [
@@ -112,12 +138,30 @@ class Risks(Projection):
         floor = day_floor(now)
         newest_first = sorted(self._anomalies.rows.values(), key=_time_and_seq, reverse=True)
         shown = [a for a in newest_first if minute_of(a.finished_at) >= floor]
+        lasting = self._watch.lasting(now)
         return RiskPatterns(
             timestamp=rfc3339(now),
             failure_patterns=self._failures.patterns(now),
             cost_anomalies=[_described(anomaly) for anomaly in shown],
             total_cost_anomalies=sum(cell[0] for cell in self._anomaly_counts.totals.values()),
+            findings=[self._watch.describe(case, now) for case in lasting[:FINDINGS_SHOWN]],
+            total_findings=len(lasting),
         )
+
+    def history(self, now: float, limit: int, wanted: Wanted) -> RiskHistory:
+        """What lasts at `now` or has ended in the 30-day window and fits, the newest first."""
+        self.advance(now)
+        found = self._watch.of_30_days(now, wanted)
+        return RiskHistory(
+            timestamp=rfc3339(now),
+            total_findings=len(found),
+            findings=[describe(case, now) for case in found[:limit]],
+        )
+
+    def alarms_after(self, seq: int, now: float) -> list[RiskFinding]:
+        """What became an alarm with an entry after number `seq` and lasts at `now`."""
+        found = [case for case in self._watch.lasting(now) if case.alarm_seq > seq]
+        return [describe(case, now) for case in sorted(found, key=lambda c: c.alarm_seq)]
 
     def anomalies_after(self, seq: int) -> list[CostAnomaly]:
         """The costs of entries after number `seq` that stand out, in the order of recording."""
@@ -127,20 +171,43 @@ class Risks(Projection):
     def recommend(self, now: float) -> ToolRecommendations:
         """What to do at `now`, the worst tool first."""
         self.advance(now)
-        low = [
-            (name, executions, failed)
-            for name, (executions, failed) in self._failures.month.totals.items()
-            if level(executions - failed, executions, self._settings) == "LOW"
-        ]
-        low.sort(key=lambda tool: (-tool[2] / tool[1], tool[0]))
-        found = [
-            _recommendation(
-                *tool, self._failures.errors_of_the_month(tool[0]), self._fallbacks.best(tool[0])
-            )
-            for tool in low
-        ]
+        tools = self._failures.month.totals
+        worst_first = sorted(tools, key=lambda name: (-tools[name][1] / tools[name][0], name))
+        cases = self._failing(now)
+        low, watch = [], []
+        for name in worst_first:
+            executions, failed = tools[name]
+            if level(executions - failed, executions, self._settings) == "LOW":
+                low.append(recommend(self._trouble(name, cases), self._settings))
+            elif any(case.kind == "degrading" for case in cases.get(name, ())):
+                watch.append(recommend(self._trouble(name, cases), self._settings))
         return ToolRecommendations(
-            timestamp=rfc3339(now), total_recommendations=len(found), recommendations=found
+            timestamp=rfc3339(now),
+            total_recommendations=len(low),
+            recommendations=low,
+            watch=watch,
+        )
+
+    def _failing(self, now: float) -> dict[str, list[Case]]:
+        """By tool, the findings that tell since when it has been failing."""
+        found: dict[str, list[Case]] = {}
+        for case in self._watch.lasting(now):
+            if case.kind in FAILING and case.tool is not None:
+                found.setdefault(case.tool, []).append(case)
+        return found
+
+    def _trouble(self, name: str, cases: dict[str, list[Case]]) -> Trouble:
+        executions, failed = self._failures.month.totals[name]
+        count, cost, duration = self._failures.month_means.totals.get(name, (0, 0, 0))
+        return Trouble(
+            tool=name,
+            executions=executions,
+            failed=failed,
+            means=(count, cost, duration),
+            errors=self._failures.errors_of_the_month(name),
+            agents=self._failures.agents_of_the_month(name),
+            cases=cases.get(name, []),
+            fallback=self._fallbacks.best(name),
         )
 
     def _compare_cost(self, entry: ExecutionRecorded) -> None:
@@ -152,6 +219,8 @@ class Risks(Projection):
         )
         if finding is not None:
             self._remember(entry, finding)
+        if finding is not None or key in self._prices.risen.rows:
+            self._prices.follow(key, entry, finding)
 
     def _remember(self, entry: ExecutionRecorded, finding: Finding) -> None:
         self._anomaly_counts.add(minute_of(entry.finished_at), finding.kind, (1,))
@@ -170,38 +239,3 @@ class Risks(Projection):
         rows = self._anomalies.rows
         while len(rows) > ANOMALIES_SHOWN:
             self._anomalies.drop(str(min(rows.values(), key=_time_and_seq).seq))
-
-
-def _recommendation(
-    tool: str, executions: int, failed: int, errors: dict[str, int], fallback: Fallback | None
-) -> Recommendation:
-    rate = (executions - failed) / executions
-    return Recommendation(
-        tool=tool,
-        confidence_level="LOW",
-        reason=f"{failed} of {executions} executions failed in the last 30 days: "
-        f"a success rate of {rate:.1%}.",
-        executions=executions,
-        failed=failed,
-        recommendation=f"{_what_fails(failed, errors)} {_what_helps(tool, fallback)}",
-        fallback_tool=fallback.tool if fallback else None,
-        fallback_success_rate=ratio(fallback.succeeded, fallback.tried) if fallback else None,
-    )
-
-
-def _what_fails(failed: int, errors: dict[str, int]) -> str:
-    known = [(name, count) for name, count in errors.items() if name != UNKNOWN]
-    if not known:
-        return "Its failures carry no error type: record one to see what fails."
-    name, count = known[0]
-    return f"Look at `{name}` first: it is behind {count} of its {failed} failures."
-
-
-def _what_helps(tool: str, fallback: Fallback | None) -> str:
-    if fallback is None:
-        return f"No other tool has succeeded on a task after {tool} failed on it."
-    tasks = "1 task" if fallback.tried == 1 else f"{fallback.tried} tasks"
-    return (
-        f"Fall back on {fallback.tool}: it was tried on {tasks} on which {tool} had failed, "
-        f"and succeeded on {fallback.succeeded}."
-    )

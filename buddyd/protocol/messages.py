@@ -11,7 +11,13 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from buddyd.domain import answers
-from buddyd.domain.answers import Answer, EventName, ReportedPeriod, ReportedState
+from buddyd.domain.answers import (
+    Answer,
+    EventName,
+    FindingKind,
+    ReportedPeriod,
+    ReportedState,
+)
 from buddyd.domain.execution import Execution, Name, UnixTime
 
 PROTOCOL = 1
@@ -124,6 +130,17 @@ class GetToolRecommendations(Request, frozen=True):
     """What to do about the tools that fail."""
 
 
+class GetRiskHistory(Request, frozen=True):
+    """What was found in the last 30 days, newest first."""
+
+    since: UnixTime | UnsetType = UNSET
+    """Unix seconds: findings that lasted then or later."""
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
+    kind: FindingKind | UnsetType = UNSET
+    agent_id: Name | UnsetType = UNSET
+    tool_name: Name | UnsetType = UNSET
+
+
 class GetAll(Request, frozen=True):
     """The six answers at once."""
 
@@ -221,6 +238,7 @@ METHODS: dict[str, Method] = {
     "get_tool_recommendations": Method(
         GetToolRecommendations, answers.ToolRecommendations, Role.QUERY
     ),
+    "get_risk_history": Method(GetRiskHistory, answers.RiskHistory, Role.QUERY),
     "get_all": Method(GetAll, answers.Everything, Role.QUERY),
     "ping": Method(Ping, answers.Pong, Role.QUERY),
     "get_executions": Method(GetExecutions, answers.Executions, Role.QUERY),

@@ -37,6 +37,7 @@ QUERIES = (
     "get_system_learning",
     "get_risk_patterns",
     "get_tool_recommendations",
+    "get_risk_history",
 )
 COSTS = "get_api_usage_and_costing"
 LISTINGS = (
@@ -211,6 +212,36 @@ async def test_a_day_goes_by_and_everything_leaves_the_answers(tmp_path: Path) -
             talk.clock.now += hours * 3600
             await talk.compare()
         assert talk.oracle.get_system_learning(talk.clock.now)["tool_profiles"] == []
+
+
+async def test_findings_can_be_asked_for_by_time_kind_and_subject(tmp_path: Path) -> None:
+    async with conversation(tmp_path) as talk:
+        failed = [execution(n, success=False, error_type="timeout") for n in range(10)]
+        looped = [execution(1, tool_name="browser", agent_id="zoe") for _ in range(5)]
+        await talk.send(RecordExecutions(executions=[*failed, execution(11), *looped]))
+        talk.clock.now += 1.5 * 86_400
+        await talk.compare()
+        found = {}
+        for wanted in (
+            {"kind": "streak"},
+            {"agent_id": "zoe"},
+            {"tool_name": "search", "limit": 1},
+            {"since": NOW + 86_000},
+            {"since": NOW + 86_400},
+        ):
+            answer = await talk.clients[0].ask("get_risk_history", wanted)
+            kinds = [each["kind"] for each in answer["findings"]]
+            found[str(wanted)] = (answer["total_findings"], kinds)
+        assert list(found.values()) == [
+            (1, ["streak"]),
+            (1, ["loop"]),
+            (3, ["dominant_error"]),
+            (2, ["dominant_error", "high_failure_rate"]),
+            (0, []),
+        ]
+        with pytest.raises(Refused) as refusal:
+            await talk.clients[0].ask("get_risk_history", {"kind": "bad luck"})
+        assert refusal.value.error["data"]["path"] == "$.kind"
 
 
 async def test_records_at_the_very_edges_of_the_windows(tmp_path: Path) -> None:

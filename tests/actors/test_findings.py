@@ -72,6 +72,20 @@ async def test_a_cost_that_stands_out_is_told_once(path: Path, said: list[Any]) 
     assert event["ratio"] == 5.0
 
 
+async def test_what_becomes_alarming_is_told_once(path: Path, said: list[Any]) -> None:
+    async with at_work(path) as house:
+        await house.record(*failing("broken", 9))
+        await house.put_away()
+        assert [each for each in said if each["event"] == "alarming finding"] == []
+        await house.record(*failing("broken", 1))
+        await house.put_away()
+        await house.record(*failing("broken", 1))
+        await house.put_away()
+    alarms = [each for each in said if each["event"] == "alarming finding"]
+    assert [each["kind"] for each in alarms] == ["streak"]
+    assert alarms[0]["summary"] == "broken failed 10 times in a row."
+
+
 @pytest.mark.parametrize("killed", [False, True])
 async def test_a_restart_tells_nothing_twice(path: Path, said: list[Any], *, killed: bool) -> None:
     async with at_work(path, killed=killed) as house:

@@ -58,6 +58,7 @@ KINDS = {
         lambda p, now: {
             "get_risk_patterns": p.answer(now),
             "get_tool_recommendations": p.recommend(now),
+            "get_risk_history": p.history(now, 100, lambda _: True),
         },
     ),
     "capacity": Kind(Capacity, lambda p, now: {"get_predictive_capacity": p.answer(now)}),

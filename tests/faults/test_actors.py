@@ -52,7 +52,7 @@ ASKED = {
     "registry": {"get_agents_status", "get_system_learning"},
     "capacity": {"get_predictive_capacity"},
     "cost": {"get_api_usage_and_costing"},
-    "risk": {"get_risk_patterns", "get_tool_recommendations"},
+    "risk": {"get_risk_patterns", "get_tool_recommendations", "get_risk_history"},
     "collector": set[str](),
 }
 PROJECTIONS = {

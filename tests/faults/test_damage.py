@@ -81,7 +81,7 @@ def test_an_unclean_end_without_damage_changes_nothing(daemon: DaemonProcess) ->
 def test_rows_on_both_sides_of_damaged_pages_are_saved(
     daemon: DaemonProcess, filling: bytes
 ) -> None:
-    pages = {page_of_records(daemon.database, number) for number in (500, 1500, 1540, 2999)}
+    pages = {page_of_records(daemon.database, number) for number in (500, 1500, 1540, 2900)}
     for page in pages:
         destroy_page(daemon.database, page, filling)
     damaged = daemon.database.read_bytes()

@@ -30,6 +30,7 @@ QUERIES = (
     "get_system_learning",
     "get_risk_patterns",
     "get_tool_recommendations",
+    "get_risk_history",
 )
 
 

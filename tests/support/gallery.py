@@ -287,6 +287,31 @@ RISKS = a.RiskPatterns(
         ),
     ],
     total_cost_anomalies=2,
+    findings=[
+        a.RiskFinding(
+            finding_id="8d969eef6ecad3c2",
+            kind="streak",
+            severity="warning",
+            agent_id=None,
+            tool_name="browser.open_page_and_extract_readable_text",
+            task_id=None,
+            began=_ago(200),
+            ended=None,
+            summary="browser.open_page_and_extract_readable_text failed 4 times in a row.",
+            evidence=a.Evidence(
+                executions=4,
+                failed=4,
+                rate=1.0,
+                error_type="timeout",
+                value=None,
+                usual=None,
+                ratio=None,
+                waiting=None,
+                execution_ids=["run-1", "run-2", "run-3", "run-4"],
+            ),
+        )
+    ],
+    total_findings=1,
 )
 
 RECOMMENDATIONS = a.ToolRecommendations(
@@ -304,8 +329,15 @@ RECOMMENDATIONS = a.ToolRecommendations(
             "had failed, and succeeded on 17.",
             fallback_tool="python",
             fallback_success_rate=0.85,
+            since=_ago(40_000),
+            agents={"scout": 111},
+            fallback_tried=20,
+            fallback_cost_ratio=0.5,
+            fallback_duration_ratio=1.25,
+            missing=[],
         )
     ],
+    watch=[],
 )
 
 _SUMMARIES = [

@@ -241,6 +241,61 @@ RISKS = a.RiskPatterns(
         )
     ],
     total_cost_anomalies=1,
+    findings=[
+        a.RiskFinding(
+            finding_id="8d969eef6ecad3c2",
+            kind="streak",
+            severity="warning",
+            agent_id=None,
+            tool_name=TOOL,
+            task_id=None,
+            began=EARLIER,
+            ended=None,
+            summary=f"{TOOL} failed 4 times in a row.",
+            evidence=a.Evidence(
+                executions=4,
+                failed=4,
+                rate=1.0,
+                error_type=None,
+                value=None,
+                usual=None,
+                ratio=None,
+                waiting=None,
+                execution_ids=["run-1", "run-2", "run-3", "run-4"],
+            ),
+        )
+    ],
+    total_findings=1,
+)
+
+HISTORY = a.RiskHistory(
+    timestamp=NOW,
+    total_findings=2,
+    findings=[
+        *RISKS.findings,
+        a.RiskFinding(
+            finding_id="0d1ea4c256cd50a2",
+            kind="loop",
+            severity="alarm",
+            agent_id=AGENT,
+            tool_name=TOOL,
+            task_id="task-9",
+            began=EARLIER,
+            ended=NOW,
+            summary=f"{AGENT} ran {TOOL} 31 times on task-9, and nothing else there.",
+            evidence=a.Evidence(
+                executions=31,
+                failed=1,
+                rate=1 / 31,
+                error_type=None,
+                value=None,
+                usual=None,
+                ratio=None,
+                waiting=None,
+                execution_ids=["run-31"],
+            ),
+        ),
+    ],
 )
 
 RECOMMENDATIONS = a.ToolRecommendations(
@@ -256,8 +311,15 @@ RECOMMENDATIONS = a.ToolRecommendations(
             recommendation="Give it more time or use another tool: most failures are timeouts.",
             fallback_tool="browser",
             fallback_success_rate=0.9,
+            since=EARLIER,
+            agents={AGENT: 20},
+            fallback_tried=10,
+            fallback_cost_ratio=1.5,
+            fallback_duration_ratio=0.5,
+            missing=["No error type was recorded with its failures."],
         )
     ],
+    watch=[],
 )
 
 STATUS = a.DaemonStatus(
@@ -305,6 +367,7 @@ ANSWERS: dict[str, Answer] = {
     "get_system_learning": LEARNING,
     "get_risk_patterns": RISKS,
     "get_tool_recommendations": RECOMMENDATIONS,
+    "get_risk_history": HISTORY,
     "get_all": a.Everything(
         timestamp=NOW,
         agents=AGENTS,

@@ -6,20 +6,22 @@ from buddyd.domain.answers import Recommendation, ToolRecommendations
 
 _COLUMNS = [
     Column("Tool", "name", ("tool_name",)),
+    Column("Confidence", "word", ("confidence_level",)),
     Column("Failed", "word", ("failed", "executions")),
     Column("Why", "text", ("reason",)),
     Column("Do", "text", ("recommendation",)),
     Column("Instead", "text", ("fallback_tool", "fallback_success_rate")),
+    Column("Missing", "text", ("missing",)),
 ]
 
 
 def view(answer: ToolRecommendations) -> View:
-    """One paragraph for each tool, the worst first."""
+    """One paragraph for each tool, the worst first, and then those that get worse."""
     return [
         Table(
             "Recommendations",
             _COLUMNS,
-            [_row(each) for each in answer.recommendations],
+            [_row(each) for each in (*answer.recommendations, *answer.watch)],
             "No tool's confidence is LOW.",
             cards=True,
         )
@@ -29,10 +31,12 @@ def view(answer: ToolRecommendations) -> View:
 def _row(each: Recommendation) -> list[Cell]:
     return [
         cells.name(each.tool),
+        cells.word(each.confidence_level, {"LOW": "bad"}),
         Cell(f"{each.failed:,} of {each.executions:,}", (each.failed, each.executions), "bad"),
         cells.said(each.reason),
         cells.said(each.recommendation),
         _fallback(each),
+        cells.said(" ".join(each.missing)) if each.missing else cells.NOTHING,
     ]
 
 

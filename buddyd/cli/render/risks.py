@@ -1,6 +1,7 @@
 """What goes wrong: failing tools, and costs that stand out."""
 
 from buddyd.cli.render import cells
+from buddyd.cli.render.findings import findings
 from buddyd.cli.render.view import Cell, Column, Table, View
 from buddyd.domain.answers import CostAnomaly, FailurePattern, RecentFailure, RiskPatterns
 
@@ -35,8 +36,8 @@ _ANOMALY_COLUMNS = [
 
 
 def view(answer: RiskPatterns) -> View:
-    """The tools with the most failures first, the newest failures, and the newest anomalies."""
-    return [_tools(answer), _failures(answer), _anomalies(answer)]
+    """The findings, the tools with the most failures first, and the newest of what stood out."""
+    return [findings(answer), _tools(answer), _failures(answer), _anomalies(answer)]
 
 
 def _tools(answer: RiskPatterns) -> Table:

@@ -1,0 +1,259 @@
+"""Findings about tools that fail: streaks, high rates, one error behind them, getting worse.
+
+The rate and the errors are those of the UTC hour and the 23 before it. Hours turn by the time of
+recording, for each tool with its own next execution: what is found follows from that tool's
+entries alone.
+"""
+
+import copy
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
+
+from buddyd.domain.answers import FindingKind, Severity
+from buddyd.domain.findings import CONFIRMED_SECONDS, MOST_IDS, Case, Casebook
+from buddyd.domain.journal import ExecutionRecorded, ratio
+from buddyd.domain.segment import finished_at, success
+from buddyd.domain.settings import DomainSettings
+from buddyd.domain.trend import Chart
+from buddyd.domain.watched import DOMINANT_FAILURES, HOURS, UNKNOWN, Watchable, Watched
+from buddyd.domain.windows import HOUR, hour_of
+
+STREAK = 3
+"""Failures in a row from which on it is a pattern."""
+LONG_STREAK = 10
+ALARM_RATE = 0.5
+ALARM_EXECUTIONS = 20
+HOURS_AHEAD = 1
+"""An execution may end this many hours after the one in which it is recorded."""
+
+_CONFIRMED: tuple[FindingKind, ...] = ("streak", "degrading")
+_OF_THE_WINDOW: tuple[FindingKind, ...] = ("high_failure_rate", "dominant_error")
+
+
+_decode = msgspec.msgpack.Decoder(Watched).decode
+
+
+class FailingTools:
+    """Opens and closes the cases of failing tools."""
+
+    def __init__(self, settings: DomainSettings, book: Casebook) -> None:
+        self._settings = settings
+        self._book = book
+
+    def take(
+        self, name: str, tool: Watchable, executions: Sequence[ExecutionRecorded], hour: int
+    ) -> None:
+        """Take in executions of a tool, in the order of recording, and count its streak."""
+        watched = tool.watched
+        self.turn(name, watched, hour)
+        times = list(map(finished_at, executions))
+        all_count = watched.count(times)
+        before = copy.copy(tool.chart)
+        tool.chart.add(map(success, executions))
+        changed = (before.alarm_at, before.trend) != (tool.chart.alarm_at, tool.chart.trend)
+        if all_count and self._is_quiet(tool, executions):
+            watched.executions += len(executions)
+        else:
+            self._step(name, tool, executions)
+        if changed or self._book.has_open("degrading", name):
+            self._follow(name, before, executions)
+        watched.seq = executions[-1].seq
+
+    def turn(self, name: str, watched: Watched, hour: int) -> None:
+        """Let the hours turn up to `hour`."""
+        # After these, nothing is left that another turn could change.
+        last = min(hour, watched.hour + HOURS + HOURS_AHEAD)
+        for next_hour in range(watched.hour + 1, last + 1) if watched.hours else ():
+            watched.hour = next_hour
+            watched.drop_before(watched.floor)
+            at = float(next_hour * HOUR)
+            self._assess_rate(name, watched, at, watched.seq)
+            self._assess_errors(name, watched, watched.dominant(), at, watched.seq)
+            self._evidence(name, watched)
+        watched.hour = max(watched.hour, hour)
+
+    def close(self, name: str, watched: Watched) -> None:
+        """The tool is forgotten."""
+        self.turn(name, watched, watched.hour + HOURS + HOURS_AHEAD)
+        for kind in _CONFIRMED:
+            # Long after it was confirmed last.
+            self._book.lasting(kind, name, math.inf)
+
+    def ahead(self, tools: Mapping[str, Watchable], hour: int) -> Iterator[Case]:
+        """The cases as they are in `hour`, where nothing was recorded since."""
+        for name, tool in tools.items():
+            if tool.watched.failed and tool.watched.hour < hour:
+                yield from self._ahead(name, tool.watched, hour)
+
+    def _ahead(self, name: str, watched: Watched, hour: int) -> Iterator[Case]:
+        book = Casebook()
+        for kind in _OF_THE_WINDOW:
+            case = self._book.find(kind, name)
+            if case is not None:
+                book.open(copy.copy(case))
+        copied = _decode(msgspec.msgpack.encode(watched))
+        FailingTools(self._settings, book).turn(name, copied, hour)
+        yield from book.cases()
+
+    def _is_quiet(self, tool: Watchable, executions: Sequence[ExecutionRecorded]) -> bool:
+        """Whether these can only be counted: nothing fails, and nothing lasts that they end."""
+        watched = tool.watched
+        few = watched.executions < self._settings.risk_min_executions
+        could_be_high = watched.failed and (few or self._is_high(watched))
+        return not tool.streak and not could_be_high and all(map(success, executions))
+
+    def _step(self, name: str, tool: Watchable, executions: Sequence[ExecutionRecorded]) -> None:
+        watched, book = tool.watched, self._book
+        start = float(watched.floor * HOUR)
+        least, medium = self._settings.risk_min_executions, self._settings.medium_success_rate
+        is_high = book.has_open("high_failure_rate", name)
+        for each in executions:
+            counts = each.finished_at >= start
+            watched.executions += counts
+            if not each.success:
+                self._fail(name, tool, each, counts=counts)
+            elif tool.streak:
+                self._succeed(name, tool, each)
+            count = watched.executions
+            high = count >= least and (count - watched.failed) / count < medium
+            if counts and (high or is_high):
+                self._assess_rate(name, watched, each.recorded_at, each.seq)
+                is_high = high
+        self._evidence(name, watched)
+        del watched.ids[:-MOST_IDS]
+
+    def _is_high(self, watched: Watched) -> bool:
+        executions, settings = watched.executions, self._settings
+        rate = ratio(executions - watched.failed, executions)
+        return executions >= settings.risk_min_executions and rate < settings.medium_success_rate
+
+    def _succeed(self, name: str, tool: Watchable, each: ExecutionRecorded) -> None:
+        if tool.streak >= STREAK:
+            case = self._book.lasting("streak", name, each.finished_at)
+            if case is not None:
+                self._book.close(case, each.finished_at)
+        tool.streak = 0
+
+    def _fail(self, name: str, tool: Watchable, each: ExecutionRecorded, *, counts: bool) -> None:
+        watched, kind = tool.watched, each.error_type or UNKNOWN
+        if counts:
+            kind = watched.fail(hour_of(each.finished_at), kind)
+            self._assess_failure(name, watched, kind, each)
+        watched.ids.append((each.execution_id, kind))
+        tool.streak += 1
+        if tool.streak == 1:
+            watched.streak_began = each.finished_at
+        if tool.streak >= STREAK:
+            self._follow_streak(name, tool, each)
+
+    def _follow_streak(self, name: str, tool: Watchable, each: ExecutionRecorded) -> None:
+        case = self._book.lasting("streak", name, each.finished_at)
+        if case is None:
+            # Of one that was interrupted for a day, a new case begins with this failure.
+            first = tool.watched.streak_began if tool.streak == STREAK else 0.0
+            case = self._open("streak", name, each.seq, first or each.finished_at)
+        case.last = max(case.last, each.finished_at)
+        case.executions = case.failed = tool.streak
+        case.ids = tool.watched.latest()[-tool.streak :]
+        if tool.streak >= LONG_STREAK:
+            case.alarm(each.seq)
+
+    def _follow(self, name: str, chart: Chart, executions: Sequence[ExecutionRecorded]) -> None:
+        """Open, confirm or close the case of a tool that gets worse; `chart` is as it was."""
+        for each in executions:
+            chart.add((each.success,))
+            worse = chart.trend == "degrading"
+            case = self._book.lasting("degrading", name, each.finished_at)
+            if worse and case is None:
+                case = self._open("degrading", name, each.seq, each.finished_at)
+            if case is None:
+                continue
+            if not worse:
+                self._book.close(case, each.finished_at)
+                continue
+            case.last = max(case.last, each.finished_at)
+            case.executions += 1
+            if not each.success:
+                case.failed = (case.failed or 0) + 1
+                case.ids = [*case.ids[1 - MOST_IDS :], each.execution_id]
+
+    def _assess_failure(
+        self, name: str, watched: Watched, kind: str, each: ExecutionRecorded
+    ) -> None:
+        """A failure of class `kind` was added: see which one dominates."""
+        case = self._book.find("dominant_error", name)
+        if case is not None:
+            if case.error_type == kind or watched.is_dominant(case.error_type or UNKNOWN):
+                return
+            # As it was before this one.
+            self._tell_errors(case, watched, watched.failed - 1)
+            self._assess_errors(name, watched, None, each.recorded_at, each.seq)
+            return
+        at_first = watched.failed == DOMINANT_FAILURES
+        dominant = watched.dominant() if at_first else kind if watched.is_dominant(kind) else None
+        if dominant is not None:
+            self._assess_errors(name, watched, dominant, each.recorded_at, each.seq)
+
+    def _assess_rate(self, name: str, watched: Watched, at: float, seq: int) -> None:
+        """Open, worsen or close the case of a tool of which too many executions fail."""
+        high = self._is_high(watched)
+        case = self._book.find("high_failure_rate", name)
+        if case is None:
+            if not high:
+                return
+            case = self._open("high_failure_rate", name, seq, at)
+        elif not high:
+            case.ids = watched.latest()
+            self._close("high_failure_rate", name, at)
+            return
+        case.executions, case.failed = watched.executions, watched.failed
+        if (
+            watched.executions >= ALARM_EXECUTIONS
+            and watched.failed >= ALARM_RATE * watched.executions
+        ):
+            case.alarm(seq)
+
+    def _assess_errors(
+        self, name: str, watched: Watched, kind: str | None, at: float, seq: int
+    ) -> None:
+        """Open or close the case of the class that dominates, which is now `kind`."""
+        case = self._book.find("dominant_error", name)
+        if case is not None and case.error_type != kind:
+            self._close("dominant_error", name, at)
+            case = None
+        if case is None and kind is not None:
+            case = self._open("dominant_error", name, seq, at)
+            case.error_type = kind
+            self._tell_errors(case, watched, watched.failed)
+
+    def _evidence(self, name: str, watched: Watched) -> None:
+        """Tell what depends on the window, where it lasts, as it is now."""
+        if self._book.has_open("high_failure_rate", name):
+            case = self._book.lasting("high_failure_rate", name, 0.0)
+            if case is not None:
+                case.executions, case.failed = watched.executions, watched.failed
+                case.ids = watched.latest()
+        if self._book.has_open("dominant_error", name):
+            case = self._book.lasting("dominant_error", name, 0.0)
+            if case is not None:
+                self._tell_errors(case, watched, watched.failed)
+
+    @staticmethod
+    def _tell_errors(case: Case, watched: Watched, failed: int) -> None:
+        kind = case.error_type or UNKNOWN
+        case.executions, case.failed = failed, watched.errors.get(kind, 0)
+        case.ids = watched.latest(kind)
+
+    def _close(self, kind: FindingKind, name: str, at: float) -> None:
+        case = self._book.lasting(kind, name, at)
+        if case is not None:
+            self._book.close(case, at)
+
+    def _open(self, kind: FindingKind, name: str, seq: int, began: float) -> Case:
+        severity: Severity = "info" if kind == "dominant_error" else "warning"
+        case = Case(kind, severity, seq, began, began, tool=name)
+        if kind in _CONFIRMED:
+            case.lasts = CONFIRMED_SECONDS
+        return self._book.open(case)

@@ -1,0 +1,121 @@
+"""Findings about agents that repeat the same tool on the same task again and again."""
+
+import math
+from collections.abc import Sequence
+
+from msgspec import Struct, field
+
+from buddyd.domain.findings import MOST_IDS, Case, Casebook
+from buddyd.domain.journal import ExecutionRecorded
+from buddyd.domain.names import OTHER, join
+from buddyd.domain.projection import Table
+from buddyd.domain.segment import Segment, finished_at
+from buddyd.domain.settings import DomainSettings
+from buddyd.domain.windows import has_left
+
+REPEATS = 5
+"""Executions without another tool between, from which on it is a loop."""
+MANY_REPEATS = 20
+MOST_TASKS = 8
+"""The tasks of an agent that are watched: those that it worked on last."""
+
+
+class Run(Struct, array_like=True):
+    """Executions of one tool on one task that follow each other."""
+
+    tool: str
+    began: float
+    last: float
+    """The latest end, Unix seconds."""
+    count: int
+    failed: int
+    ids: list[str]
+
+
+class Runner(Struct):
+    """What one agent does over and over."""
+
+    last: float
+    tasks: dict[str, Run] = field(default_factory=dict)
+    """By task, the one that it worked on last at the end."""
+
+
+class Loops:
+    """Opens and closes the cases of agents that go round in circles."""
+
+    def __init__(self, settings: DomainSettings, book: Casebook) -> None:
+        # As long as a task that was started counts as open.
+        self._lasts = settings.execution_timeout_seconds
+        self._book = book
+        self.runners: Table[Runner] = Table(Runner)
+        self._recorded_hour = 0
+
+    def fold(self, segment: Segment) -> None:
+        """Take in the executions that come next."""
+        self._recorded_hour = max(self._recorded_hour, segment.hour)
+        for name, executions in segment.by_agent.items():
+            # Names beyond the limit stand for many.
+            if name == OTHER:
+                continue
+            runner = self.runners.touch(name)
+            if runner is None or has_left(runner.last, segment.hour):
+                if runner is not None:
+                    self._leave(name, runner, list(runner.tasks), math.inf)
+                runner = self.runners.put(name, Runner(executions[0].finished_at))
+            self._take(name, runner, executions)
+
+    def forget(self) -> None:
+        """Drop the agents that have left the 30-day window, by the time of the journal."""
+        for name, runner in list(self.runners.rows.items()):
+            if has_left(runner.last, self._recorded_hour):
+                self._leave(name, runner, list(runner.tasks), math.inf)
+                self.runners.drop(name)
+
+    def _take(self, name: str, runner: Runner, executions: Sequence[ExecutionRecorded]) -> None:
+        tasks = runner.tasks
+        for each in executions:
+            task, at = each.task_id, each.finished_at
+            run = tasks.pop(task, None)
+            if run is None or run.tool != each.tool or at > run.last + self._lasts:
+                if run is not None and run.count >= REPEATS:
+                    self._end(name, task, at)
+                if len(tasks) >= MOST_TASKS:
+                    self._leave(name, runner, [next(iter(tasks))], at)
+                tasks[task] = Run(each.tool, at, at, 1, int(not each.success), [each.execution_id])
+                continue
+            tasks[task] = run
+            run.count += 1
+            run.failed += not each.success
+            if at > run.last:  # noqa: PLR1730 - a call less for each execution
+                run.last = at
+            run.ids.append(each.execution_id)
+            del run.ids[:-MOST_IDS]
+            if run.count >= REPEATS and run.tool != OTHER:
+                self._follow(name, task, run, each)
+        runner.last = max(runner.last, *map(finished_at, executions))
+
+    def _leave(self, name: str, runner: Runner, tasks: Sequence[str], at: float) -> None:
+        """These are watched no longer: the agent has moved on."""
+        for task in tasks:
+            if runner.tasks.pop(task).count >= REPEATS:
+                self._end(name, task, at)
+
+    def _end(self, name: str, task: str, at: float) -> None:
+        case = self._book.lasting("loop", join(name, task), at)
+        if case is not None:
+            self._book.close(case, at)
+
+    def _follow(self, name: str, task: str, run: Run, each: ExecutionRecorded) -> None:
+        case = self._book.lasting("loop", join(name, task), each.finished_at)
+        if case is None:
+            case = Case("loop", "warning", each.seq, run.began, run.last, lasts=self._lasts)
+            case.agent, case.task, case.tool = name, task, run.tool
+            self._book.open(case)
+        case.last, case.executions, case.failed, case.ids = (
+            run.last,
+            run.count,
+            run.failed,
+            list(run.ids),
+        )
+        if run.count >= MANY_REPEATS:
+            case.alarm(each.seq)
