@@ -739,14 +739,16 @@ class Oracle:
                 changed = (at, known, Mentions(counts))
             known = new
 
-        for entry in [*self._executions(), None]:
+        # The hours turn with every entry, whatever it is of.
+        for entry in [*self.entries, None]:
             hour = max(last_hour, floor_to(entry.recorded_at if entry else now, HOUR))
             for old in sorted({floor_to(e.finished_at, HOUR) for e in kept}):
                 if old < self._month(hour):
                     kept[:] = [e for e in kept if floor_to(e.finished_at, HOUR) != old]
                     look(old + MONTH)
             last_hour = hour
-            if entry and entry.tool == tool and entry.finished_at >= self._month(hour):
+            is_run = isinstance(entry, ExecutionRecorded) and entry.tool == tool
+            if is_run and entry.finished_at >= self._month(hour):
                 kept.append(entry)
                 look(entry.recorded_at)
         if known != level:

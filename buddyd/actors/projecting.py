@@ -246,8 +246,9 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
             return error
 
     async def _reconfigure(self, settings: DomainSettings) -> None:
-        # What is folded does not depend on the settings, what is made of it does; for budgets that
-        # are new, the projection begins with what it has.
+        # What was folded stays as it is: a limit of what is unusual holds for what comes. What is
+        # made of it follows at once; for budgets that are new, the projection begins with what
+        # it has.
         try:
             await self.checkpoint()
         except StorageRefused as error:

@@ -58,7 +58,7 @@ class MostCalls(NamedTuple):
 
 
 # From the bytes of a request to those of its answer, and into the five projections.
-MOST_CALLS = {"batches": MostCalls(85, 28), "singles": MostCalls(360, 40)}
+MOST_CALLS = {"batches": MostCalls(106, 28), "singles": MostCalls(360, 40)}
 MOST_CALLS_PER_QUERY = 760
 """On average, with 16 agents and 40 tools."""
 
