@@ -261,11 +261,12 @@ class Capacity(Projection):
     def _learn(self, name: str, hour: int) -> _Work:
         tools = self._day.under(name)
         late = dict.fromkeys(tools, 0)
+        keys = [(tool, key) for tool, key in self._day.keys(name).items() if tool in tools]
         # What is ahead of a clock that was put back counts, as it does in the day.
         for number in [number for number in self._day if number > hour - LATE_HOURS]:
             cells = self._in_hour(number)
-            for tool in tools:
-                if cell := cells.get(join(name, tool)):
+            for tool, key in keys:
+                if cell := cells.get(key):
                     late[tool] += cell[2]
         self._work[name] = work = _described(tools, late)
         return work

@@ -5,13 +5,13 @@ in integers. A window keeps the totals of all buckets from its floor on; moving 
 out what expires, so a query reads totals and never a record.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 from typing import Protocol
 
 import msgspec
 
-from buddyd.domain.names import join, split
+from buddyd.domain.names import split
 
 MINUTE = 60
 HOUR = 3600
@@ -192,35 +192,39 @@ class PairWindow(Window):
 
     def __init__(self, grace: int) -> None:
         super().__init__(grace)
-        # The second names by the first one, and perhaps some that have left; None until asked for.
-        self._seconds: dict[str, set[str]] | None = None
+        # The keys by first and second name, and perhaps some that have left; None until asked for.
+        self._keys: dict[str, dict[str, str]] | None = None
 
     def add(self, number: int, key: str, values: Sequence[int]) -> None:
         """Add `values` under a pair."""
-        if self._seconds is not None and key not in self.totals:
-            self._note(key, self._seconds)
+        if self._keys is not None and key not in self.totals:
+            self._note(key, self._keys)
         super().add(number, key, values)
 
     def move(self, floor: int) -> bool:
         """Let the totals begin at bucket `floor`."""
         moved = super().move(floor)
         if moved:
-            self._seconds = None
+            self._keys = None
         return moved
 
     def under(self, first: str) -> dict[str, Cell]:
         """The totals by second name, in no order."""
-        if self._seconds is None:
-            self._seconds = {}
+        totals = self.totals
+        return {name: totals[key] for name, key in self.keys(first).items() if key in totals}
+
+    def keys(self, first: str) -> Mapping[str, str]:
+        """The keys by second name, and perhaps some under which nothing is left."""
+        if self._keys is None:
+            self._keys = {}
             for key in self.totals:
-                self._note(key, self._seconds)
-        keys = {name: join(first, name) for name in self._seconds.get(first, ())}
-        return {name: self.totals[key] for name, key in keys.items() if key in self.totals}
+                self._note(key, self._keys)
+        return self._keys.get(first, {})
 
     @staticmethod
-    def _note(key: str, seconds: dict[str, set[str]]) -> None:
+    def _note(key: str, keys: dict[str, dict[str, str]]) -> None:
         first, second = split(key)
-        seconds.setdefault(first, set()).add(second)
+        keys.setdefault(first, {})[second] = key
 
 
 def _increase(sums: dict[str, Cell], key: str, values: Sequence[int]) -> None:
