@@ -68,7 +68,7 @@ class Connection(anyio.abc.ByteStream):
     def send_now(self, item: bytes) -> int:
         """Send as much of `item` as the socket takes at once; returns how many bytes.
 
-        None where the other end has gone: `send` is told of that.
+        That is 0 where the other end has gone, too: `send` is told of that.
         """
         try:
             return self.raw.send(item)

@@ -336,7 +336,7 @@ class Session:
         if rest:
             self._news.set()
         else:
-            self._make_room()
+            self._sent_all()
 
     def _queue(self, data: bytes) -> None:
         self._unsent.append(data)
@@ -365,6 +365,9 @@ class Session:
         self._is_flushing = False
         self._unsent_bytes -= len(data)
         self._owed_bytes -= owed
+        self._sent_all()
+
+    def _sent_all(self) -> None:
         self._make_room()
         if self._outlet is not None:
             self._outlet.emptied()

@@ -5,7 +5,7 @@ import pytest
 
 from buddyd.server import session as module
 from buddyd.server.outlet import MOST_UNSENT_NOTIFIED, Outlet
-from tests.server.conversation import Conversation, Script, session, until
+from tests.server.conversation import PONG, Conversation, Script, session, until
 
 pytestmark = pytest.mark.anyio
 
@@ -64,6 +64,27 @@ async def test_there_is_room_until_enough_waits_and_again_when_it_was_read() -> 
             await client.hear()
         await until(lambda: outlet.room)
         assert calls > calls_before
+
+
+async def test_there_is_room_again_when_an_answer_takes_the_news_with_it() -> None:
+    script, calls = Script(outcome=None), 0
+
+    def count() -> None:
+        nonlocal calls
+        calls += 1
+
+    async with session(script) as (client, _):
+        await client.say({"id": 1, "method": "ping"})
+        await until(lambda: script.outlet is not None)
+        assert script.outlet is not None
+        script.outlet.on_room = count
+        # In one step, so that nothing else has sent the news before the answer does.
+        told = fill(script.outlet)
+        script.delivers.pop()(PONG)
+        assert script.outlet.room
+        assert calls == 1
+        heard = [await client.hear() for _ in range(told + 1)]
+        assert heard[-1]["id"] == 1
 
 
 def client_is_behind(outlet: Outlet) -> bool:
