@@ -82,15 +82,9 @@ class Segment:
 
     def kinds(self) -> Iterator[Kinds]:
         """How many executions were of which kind, by minute."""
-        if not self.executions:
-            return
-        times = list(map(finished_at, self.executions))
-        first = minute_of(min(times))
-        if first == minute_of(max(times)):
-            yield _kinds(first, self.executions)
-            return
-        for minute, part in _by_minute(self.executions).items():
-            yield _kinds(minute, part)
+        if self.executions:
+            for minute, part in _by_minute(self.executions):
+                yield _kinds(minute, part)
 
     def after(self, seq: int) -> "Segment | None":
         """What follows entry number `seq`."""
@@ -155,12 +149,7 @@ def _sums(groups: Groups) -> Iterator[Sum]:
         if len(group) == 1:
             yield _sum_of_one(name, group[0])
             continue
-        times = list(map(finished_at, group))
-        first = minute_of(min(times))
-        if first == minute_of(max(times)):
-            yield _sum(first, name, group)
-            continue
-        for minute, part in _by_minute(group).items():
+        for minute, part in _by_minute(group):
             yield _sum(minute, name, part)
 
 
@@ -169,11 +158,18 @@ def _sum_of_one(name: str, one: ExecutionRecorded) -> Sum:
     return Sum(minute, name, 1, successes, one.duration, one.cost, one.estimate, one.tokens)
 
 
-def _by_minute(group: Iterable[ExecutionRecorded]) -> dict[int, list[ExecutionRecorded]]:
+def _by_minute(
+    group: Sequence[ExecutionRecorded],
+) -> Iterable[tuple[int, Sequence[ExecutionRecorded]]]:
+    times = list(map(finished_at, group))
+    first = minute_of(min(times))
+    if first == minute_of(max(times)):
+        # As nearly always, where they are recorded as they finish.
+        return ((first, group),)
     parts: dict[int, list[ExecutionRecorded]] = {}
     for execution in group:
         parts.setdefault(minute_of(execution.finished_at), []).append(execution)
-    return parts
+    return parts.items()
 
 
 def _kinds(minute: int, executions: Sequence[ExecutionRecorded]) -> Kinds:
