@@ -52,8 +52,9 @@ from buddyd.protocol.messages import (
 from buddyd.runtime.channels import Deliver, Envelope, Mailbox, ask
 from buddyd.server.outlet import Outlet
 from buddyd.storage import backup, tier1
+from buddyd.storage.appending import Submission, Submitted
 from buddyd.storage.database import Database
-from buddyd.storage.journal import Journal, Submission, Submitted
+from buddyd.storage.journal import Journal
 from buddyd.storage.retention import Retention
 
 log = structlog.get_logger()

@@ -21,6 +21,7 @@ import structlog
 from msgspec import UNSET
 
 from buddyd.domain.answers import AnswerName, Done, StoredExecution, Subscribed
+from buddyd.domain.execution import Execution
 from buddyd.domain.journal import JournalEntry, MoneyReported
 from buddyd.errors import InvalidParams, Unavailable
 from buddyd.protocol.framing import Encoding
@@ -33,7 +34,7 @@ from buddyd.protocol.notifications import (
     encode_notification,
 )
 from buddyd.server.outlet import Outlet
-from buddyd.storage.journal import Appended, Row, stored
+from buddyd.storage.appending import Appended, stored
 
 log = structlog.get_logger()
 
@@ -43,7 +44,7 @@ MOST_PER_CONNECTION = 16
 MOST_IN_ALL = 256
 CHANGED_SECONDS = 0.5
 """The least time between two notifications that answers changed."""
-ROWS_AT_ONCE = 256
+AT_ONCE = 256
 """Executions that are handed out before others get a turn."""
 MINUTE = 60.0
 
@@ -200,21 +201,22 @@ class Feed:
             if not appended.entries:
                 continue
             self._commits = appended.entries[-1].seq
-            self._changes.update(SIX if appended.rows else _changed_by(appended.entries))
-            for begin in range(0, len(appended.rows), ROWS_AT_ONCE):
+            self._changes.update(SIX if appended.executions else _changed_by(appended.entries))
+            committed = list(zip(appended.seqs, appended.executions, strict=True))
+            for begin in range(0, len(committed), AT_ONCE):
                 if begin:
                     # Whoever reads as fast as it comes gets the chance to.
                     self._hand_out()
                     await anyio.lowlevel.checkpoint()
-                self._take_in(appended.rows[begin : begin + ROWS_AT_ONCE])
+                self._take_in(committed[begin : begin + AT_ONCE])
 
-    def _take_in(self, rows: Sequence[Row]) -> None:
+    def _take_in(self, committed: Sequence[tuple[int, Execution]]) -> None:
         if not any(each.executions for each in self._subscriptions.values()):
             return
-        for row in rows:
+        for seq, execution in committed:
             if len(self._queue) >= MOST_WAITING:
                 self._let_go()
-            self._queue.append(_Item(*stored(row)))
+            self._queue.append(_Item(seq, stored(execution)))
 
     def _let_go(self) -> None:
         """The oldest one makes room; who has not read it has missed it."""

@@ -9,7 +9,6 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec.structs import astuple
 
 from buddyd import feed as module
 from buddyd.domain.execution import Execution
@@ -19,7 +18,7 @@ from buddyd.feed import SIX, Feed
 from buddyd.protocol.framing import Encoding
 from buddyd.protocol.messages import Subscribe
 from buddyd.server.outlet import MOST_UNSENT_NOTIFIED, Outlet
-from buddyd.storage.journal import Appended
+from buddyd.storage.appending import Appended
 from tests.server.conversation import until
 from tests.storage.records import NOW
 from tests.support.workloads import examples
@@ -55,7 +54,7 @@ class Reader:
         return [each["params"]["commit"] for each in self.told if each["method"] == "execution"]
 
 
-def row(number: int, **fields: object) -> tuple[object, ...]:
+def row(number: int, **fields: object) -> tuple[int, Execution]:
     values = {
         "execution_id": f"run-{number}",
         "task_id": "task",
@@ -65,7 +64,7 @@ def row(number: int, **fields: object) -> tuple[object, ...]:
         "duration_seconds": 1.0,
         "success": True,
     }
-    return (number, NOW, *astuple(Execution(**(values | fields))))  # type: ignore[arg-type]
+    return number, Execution(**(values | fields))  # type: ignore[arg-type]
 
 
 class _Entry(msgspec.Struct):
@@ -74,12 +73,13 @@ class _Entry(msgspec.Struct):
     seq: int
 
 
-def committed(*rows: tuple[object, ...]) -> Appended:
-    return Appended([_Entry(each[0]) for each in rows], [], list(rows))  # type: ignore[misc,arg-type]
+def committed(*rows: tuple[int, Execution]) -> Appended:
+    seqs, executions = [seq for seq, _ in rows], [execution for _, execution in rows]
+    return Appended([_Entry(seq) for seq in seqs], [], seqs, executions)  # type: ignore[misc]
 
 
 def heartbeat(number: int) -> Appended:
-    return Appended([_Entry(number)], [], [])  # type: ignore[list-item]
+    return Appended([_Entry(number)], [], [], [])  # type: ignore[list-item]
 
 
 @asynccontextmanager
@@ -289,7 +289,7 @@ async def test_a_report_of_money_changes_the_costs_alone() -> None:
     report = BudgetReported(seq=1, recorded_at=NOW, **given)  # type: ignore[arg-type]
     async with running() as feed:
         feed.subscribe(CHANGES, reader.outlet, 0)
-        feed.publish(Appended([report], [], []))
+        feed.publish(Appended([report], [], [], []))
         await until(lambda: bool(reader.told))
     assert [each["params"]["answers"] for each in reader.told] == [["costs"]]
 

@@ -13,7 +13,8 @@ from buddyd.errors import StorageRefused
 from buddyd.protocol.messages import RecordExecutions
 from buddyd.runtime.actor import Actor
 from buddyd.runtime.channels import Envelope, Mailbox
-from buddyd.storage.journal import Appended, Journal
+from buddyd.storage.appending import Appended
+from buddyd.storage.journal import Journal
 
 log = structlog.get_logger()
 

@@ -7,7 +7,7 @@ from msgspec import Struct
 from buddyd.domain.segment import Segment
 from buddyd.domain.settings import DomainSettings
 from buddyd.protocol.messages import Request
-from buddyd.storage.journal import Submitted
+from buddyd.storage.appending import Submitted
 
 
 class Committed(Struct, frozen=True):

@@ -21,7 +21,7 @@ LARGEST_INTEGER = 2**63 - 1
 """What both encodings and SQLite can hold; a larger sum is told as this."""
 
 
-class Entry(Struct, frozen=True, kw_only=True, gc=False):
+class Entry(Struct, frozen=True, gc=False):
     """One thing that was committed."""
 
     seq: int
@@ -30,13 +30,13 @@ class Entry(Struct, frozen=True, kw_only=True, gc=False):
     """Unix seconds, by the daemon's clock."""
 
 
-class AgentEntry(Entry, frozen=True, kw_only=True, gc=False):
+class AgentEntry(Entry, frozen=True, gc=False):
     """What an agent did or said. `agent` is the name it is counted under."""
 
     agent: str
 
 
-class ExecutionRecorded(AgentEntry, frozen=True, kw_only=True, gc=False):
+class ExecutionRecorded(AgentEntry, frozen=True, gc=False):
     """An execution was accepted. `tool` is the name it is counted under."""
 
     tool: str

@@ -4,6 +4,8 @@ The number of names is bounded: the ones beyond it are counted together, so that
 bounded whatever clients send.
 """
 
+from collections.abc import Iterable
+
 OTHER = "~other"
 """What the names beyond the limit are counted under."""
 IDLE_DAYS = 31
@@ -21,9 +23,9 @@ class NameBook:
         self.limit = limit
         self.names = names or {}
 
-    def draft(self) -> "NameDraft":
-        """What a transaction would change; nothing does until `accept`."""
-        return NameDraft(self)
+    def draft(self, seq: int, today: int) -> "NameDraft":
+        """What a transaction whose first entry is `seq` changes, once `accept` has it."""
+        return NameDraft(self, seq, today)
 
     def accept(self, draft: "NameDraft") -> None:
         """The transaction was committed."""
@@ -42,22 +44,31 @@ class NameBook:
 class NameDraft:
     """Names as one transaction finds and changes them."""
 
-    def __init__(self, book: NameBook) -> None:
+    def __init__(self, book: NameBook, seq: int, today: int) -> None:
         self._book = book
+        self._since = (seq, today)
+        self._counted: dict[str, str] = {}
         self.changed: dict[str, tuple[int, int]] = {}
         """What to write: for each name, from which entry on it counts, and its last day."""
         self._new = 0
 
-    def counted(self, name: str, seq: int, today: int) -> str:
-        """The name that entry `seq` counts under."""
-        known = self.changed.get(name) or self._book.names.get(name)
+    def counted(self, names: Iterable[str]) -> list[str]:
+        """What each of the names counts under."""
+        counted = self._counted
+        return [counted.get(name) or self._look_up(name) for name in names]
+
+    def _look_up(self, name: str) -> str:
+        seq, today = self._since
+        known = self._book.names.get(name)
         if known is None:
             if name == OTHER or len(self._book.names) + self._new >= self._book.limit:
+                self._counted[name] = OTHER
                 return OTHER
             self._new += 1
             self.changed[name] = (seq, today)
         elif known[1] != today:
             self.changed[name] = (known[0], today)
+        self._counted[name] = name
         return name
 
 

@@ -15,6 +15,7 @@ from buddyd.domain.names import split
 
 MINUTE = 60
 HOUR = 3600
+DAY = 86_400
 HOUR_MINUTES = 60
 DAY_MINUTES = 1440
 MONTH_HOURS = 720
@@ -31,6 +32,11 @@ def minute_of(time: float) -> int:
 def hour_of(time: float) -> int:
     """The number of the UTC hour that `time` (Unix seconds) falls into."""
     return int(time // HOUR)
+
+
+def day_of(time: float) -> int:
+    """The number of the UTC day that `time` (Unix seconds) falls into."""
+    return int(time // DAY)
 
 
 def day_floor(now: float) -> int:

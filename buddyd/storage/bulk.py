@@ -6,9 +6,8 @@ to wait for it each time. One statement of many rows does its work in one go.
 
 import sqlite3
 from collections.abc import Sequence
-from itertools import chain
 
-LARGEST = 256
+LARGEST = 1024
 """Rows of one statement, at the most; a power of two."""
 
 
@@ -21,13 +20,21 @@ class Insert:
         sizes = (1 << bits for bits in range(LARGEST.bit_length()))
         self._statements = {size: head + ", ".join([row] * size) for size in sizes}
 
-    def run(self, connection: sqlite3.Connection, rows: Sequence[Sequence[object]]) -> int:
-        """Insert the rows, in order; returns how many were."""
+    def run(self, connection: sqlite3.Connection, columns: Sequence[Sequence[object]]) -> int:
+        """Insert rows that are given column by column, in order; returns how many were."""
         inserted = begin = 0
-        while left := len(rows) - begin:
+        while left := len(columns[0]) - begin:
             # Sizes that are powers of two, so that few statements do for all numbers of rows.
             size = min(LARGEST, 1 << (left.bit_length() - 1))
-            values = list(chain.from_iterable(rows[begin : begin + size]))
+            values = _row_by_row([column[begin : begin + size] for column in columns], size)
             inserted += connection.execute(self._statements[size], values).rowcount
             begin += size
         return inserted
+
+
+def _row_by_row(columns: Sequence[Sequence[object]], rows: int) -> list[object]:
+    """All values, a row after the other; no row is made."""
+    values: list[object] = [None] * (rows * len(columns))
+    for index, column in enumerate(columns):
+        values[index :: len(columns)] = column
+    return values

@@ -39,7 +39,7 @@ from tests.support.daemon import running_daemon
 RECORDS = 1_000
 IN_FLIGHT = 64
 
-STATEMENTS_PER_BATCH_OF_500 = 12
+STATEMENTS_PER_BATCH_OF_500 = 11
 """A few that take many ids each, and as many that insert their records."""
 STATEMENTS_PER_SINGLE = 0.2
 COMMITS_FOR_64_SINGLES = 2
@@ -58,7 +58,7 @@ class MostCalls(NamedTuple):
 
 
 # From the bytes of a request to those of its answer, and into the five projections.
-MOST_CALLS = {"batches": MostCalls(106, 28), "singles": MostCalls(360, 40)}
+MOST_CALLS = {"batches": MostCalls(106, 11), "singles": MostCalls(360, 32)}
 MOST_CALLS_PER_QUERY = 760
 """On average, with 16 agents and 40 tools."""
 

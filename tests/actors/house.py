@@ -28,8 +28,9 @@ from buddyd.domain.settings import DomainSettings
 from buddyd.protocol.messages import GetApiUsageAndCosting, GetTaskPipeline, Request
 from buddyd.runtime.channels import Mailbox, ask
 from buddyd.runtime.supervisor import Child, RestartPolicy, State, Supervisor
+from buddyd.storage.appending import Submitted
 from buddyd.storage.database import Database, open_database
-from buddyd.storage.journal import Journal, Submitted
+from buddyd.storage.journal import Journal
 from buddyd.storage.projections import ProjectionStore
 from buddyd.storage.retention import Retention
 from tests.storage.records import NOW, records

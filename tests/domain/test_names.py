@@ -14,39 +14,40 @@ NAMES = st.sampled_from(("a", "b", "c", "é", "e\u0301", OTHER))
 def test_names_are_counted_first_come_first_served(
     transactions: list[list[str]], limit: int
 ) -> None:
-    book, seq = NameBook(limit), 0
+    book, seq = NameBook(limit), 1
     first_seen: list[str] = []
     for names in transactions:
-        draft = book.draft()
+        draft = book.draft(seq, 1)
         for name in names:
-            seq += 1
             if name not in first_seen and name != OTHER and len(first_seen) < limit:
                 first_seen.append(name)
-            assert draft.counted(name, seq, 1) == (name if name in first_seen else OTHER)
+            assert draft.counted([name]) == [name if name in first_seen else OTHER]
+        assert draft.counted(names) == [name if name in first_seen else OTHER for name in names]
         book.accept(draft)
+        seq += len(names)
     assert list(book.names) == first_seen
 
 
 def test_what_is_not_committed_changes_nothing() -> None:
     book = NameBook(1)
-    assert book.draft().counted("a", 1, 1) == "a"
-    assert book.draft().counted("b", 1, 1) == "b"
+    assert book.draft(1, 1).counted(["a"]) == ["a"]
+    assert book.draft(1, 1).counted(["b"]) == ["b"]
     assert book.names == {}
 
 
-def test_a_name_remembers_the_entry_from_which_on_it_counts() -> None:
+def test_a_name_remembers_from_which_entry_on_it_counts() -> None:
     book = NameBook(2)
     for seq, today in ((7, 1), (9, 2)):
-        draft = book.draft()
-        draft.counted("a", seq, today)
+        draft = book.draft(seq, today)
+        draft.counted(["a"])
         book.accept(draft)
     assert book.names == {"a": (7, 2)}
 
 
 def test_a_name_that_was_used_today_already_is_not_written_again() -> None:
     book = NameBook(2, {"a": (7, 2)})
-    draft = book.draft()
-    draft.counted("a", 9, 2)
+    draft = book.draft(9, 2)
+    draft.counted(["a"])
     assert draft.changed == {}
 
 
@@ -56,13 +57,12 @@ def test_a_name_that_has_left_every_window_makes_room() -> None:
     idle = book.idle(10 + IDLE_DAYS + 1)
     assert idle == ["a"]
     book.release(idle)
-    assert book.draft().counted("b", 2, 50) == "b"
+    assert book.draft(2, 50).counted(["b"]) == ["b"]
 
 
 def test_a_full_book_keeps_the_place_of_its_names() -> None:
     book = NameBook(1, {"a": (1, 1)})
-    draft = book.draft()
-    assert [draft.counted(name, 5, 1) for name in ("b", "a", "b")] == [OTHER, "a", OTHER]
+    assert book.draft(5, 1).counted(["b", "a", "b"]) == [OTHER, "a", OTHER]
 
 
 @given(first=NAMES, second=NAMES)

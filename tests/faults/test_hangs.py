@@ -24,7 +24,7 @@ def hangs(*_):
 """
 LOOP = "from buddyd.health import Health\nHealth.pong = hangs"
 READER = "from buddyd.storage import tier1\ntier1.page = hangs"
-WRITER = "from buddyd.storage import journal\njournal._Batch.write = hangs"
+WRITER = "from buddyd.storage import appending\nappending.Batch.write = hangs"
 
 
 def say(daemon: DaemonProcess, method: str, **params: object) -> socket.socket:

@@ -8,8 +8,9 @@ from typing import Any
 
 from buddyd.domain.execution import Execution
 from buddyd.protocol.messages import RecordExecutions, ReportAgent, StartExecution
+from buddyd.storage.appending import Submitted
 from buddyd.storage.database import Database, open_database
-from buddyd.storage.journal import Journal, Submitted
+from buddyd.storage.journal import Journal
 
 NOW = 1_800_000_000.0
 HOUR = 3600.0

@@ -12,9 +12,11 @@ from msgspec import UNSET
 
 from buddyd.domain.journal import AgentReported, ExecutionRecorded, ExecutionStarted
 from buddyd.errors import StorageRefused
+from buddyd.storage.appending import Submitted
 from buddyd.storage.database import Database
-from buddyd.storage.journal import Journal, Submitted, _read
+from buddyd.storage.journal import Journal
 from buddyd.storage.projections import Checkpoint, ProjectionStore
+from buddyd.storage.replay import read_entries
 from tests.storage.records import (
     DAY,
     HOUR,
@@ -289,8 +291,8 @@ async def test_a_commit_while_entries_are_read_leaves_no_gap(path: Path) -> None
                 )
 
         reader.set_trace_callback(commit_meanwhile)
-        assert [entry.seq for entry in _read(reader, 0, 100)] == [1, 2]
-        assert [entry.seq for entry in _read(reader, 0, 100)] == [1, 2, 3, 4]
+        assert [entry.seq for entry in read_entries(reader, 0, 100)] == [1, 2]
+        assert [entry.seq for entry in read_entries(reader, 0, 100)] == [1, 2, 3, 4]
 
 
 # Names
@@ -346,6 +348,6 @@ async def test_who_calls_itself_other_is_counted_there(journal: Journal) -> None
 def test_reading_leaves_no_transaction_open(tmp_path: Path) -> None:
     connection = sqlite3.connect(tmp_path / "a.db", isolation_level=None)
     with pytest.raises(sqlite3.OperationalError):
-        _read(connection, 0, 1)
+        read_entries(connection, 0, 1)
     assert not connection.in_transaction
     connection.close()
