@@ -27,6 +27,7 @@ from buddyd.actors.capacity import CapacityActor
 from buddyd.actors.collector import Collector
 from buddyd.actors.cost import CostActor
 from buddyd.actors.messages import CollectorMessage, ProjectionMessage, Reconfigured
+from buddyd.actors.news import News
 from buddyd.actors.projecting import Environment, ProjectionActor
 from buddyd.actors.registry import RegistryActor
 from buddyd.actors.risk import RiskActor
@@ -105,7 +106,8 @@ class Daemon:
             name: Mailbox(name, PROJECTION_MAILBOX) for name in OWNERS
         }
         # Actors: the consumers before the producer that feeds them.
-        environment = Environment(journal, store, clock, domain_settings(settings))
+        news = News(self._mailboxes)
+        environment = Environment(journal, news, store, clock, domain_settings(settings))
         projections: list[ProjectionActor[Any]] = [
             AggregatorActor("aggregator", Pipeline, environment, retention),
             RegistryActor("registry", Registry, environment),
@@ -115,7 +117,7 @@ class Daemon:
         ]
         self.feed = Feed(clock)
         mailboxes = list(self._mailboxes.values())
-        collector = Collector(journal, mailboxes, clock, self.feed.publish)
+        collector = Collector(journal, news, mailboxes, clock, self.feed.publish)
         self.supervisor = Supervisor()
         for actor in projections:
             self.supervisor.add(actor, self._mailboxes[actor.name])

@@ -5,14 +5,15 @@ from collections.abc import Callable, Sequence
 import structlog
 from msgspec import Struct
 
-from buddyd.actors.messages import CollectorMessage, Committed, ProjectionMessage
-from buddyd.actors.projecting import SEGMENT_ENTRIES, Clock
+from buddyd.actors.messages import CollectorMessage, ProjectionMessage
+from buddyd.actors.news import News
+from buddyd.actors.projecting import Clock
 from buddyd.domain.answers import Done, Receipt
-from buddyd.domain.segment import segments
 from buddyd.errors import StorageRefused
 from buddyd.protocol.messages import RecordExecutions
 from buddyd.runtime.actor import Actor
 from buddyd.runtime.channels import Envelope, Mailbox
+from buddyd.runtime.timer import Timer
 from buddyd.storage.appending import Appended
 from buddyd.storage.journal import Journal
 
@@ -20,6 +21,8 @@ log = structlog.get_logger()
 
 RELEASE_SECONDS = 3600.0
 FEW_ENTRIES = 100
+REST_SECONDS = 0.01
+"""How long a few entries wait to be folded, at the most."""
 
 
 class Counts(Struct):
@@ -36,18 +39,21 @@ class Collector(Actor[CollectorMessage]):
     def __init__(
         self,
         journal: Journal,
+        news: News,
         subscribers: Sequence[Mailbox[ProjectionMessage]],
         clock: Clock,
         announce: Callable[[Appended], None] = lambda _: None,
     ) -> None:
-        """`announce` is told what was committed; it neither waits nor raises."""
+        """News wake the `subscribers`; `announce` is told them, and neither waits nor raises."""
         self.name = "collector"
         self.counts = Counts()
         self._journal = journal
+        self._news = news
         self._subscribers = subscribers
         self._clock = clock
         self._announce = announce
         self._released_at = 0.0
+        self._rest = Timer(self._wake_all)
 
     async def start(self) -> None:
         """Find the end of the journal."""
@@ -65,6 +71,7 @@ class Collector(Actor[CollectorMessage]):
 
     async def stop(self) -> None:
         """Nothing is left: every turn ends with a commit."""
+        self._rest.stop()
 
     async def _commit(self, envelopes: list[Envelope[CollectorMessage]], now: float) -> None:
         try:
@@ -83,15 +90,20 @@ class Collector(Actor[CollectorMessage]):
         self._publish(appended)
 
     def _publish(self, appended: Appended) -> None:
-        # Nothing waits here: what finds no room is read from the journal later.
+        # Nobody is waited for: who falls behind reads from the journal.
         if appended.entries:
-            committed = Committed(list(segments(appended.entries, SEGMENT_ENTRIES)))
+            self._news.add(appended.entries)
             # To fold a few entries costs little more than one: they wait for others to come. A
-            # query wakes the actor at once, and finds them before it.
-            may_rest = len(appended.entries) < FEW_ENTRIES
-            for mailbox in self._subscribers:
-                mailbox.offer(Envelope(committed), may_rest=may_rest)
+            # query wakes its actor at once.
+            if self._news.unread < FEW_ENTRIES:
+                self._rest.ring_within(REST_SECONDS)
+            else:
+                self._wake_all()
             self._announce(appended)
+
+    def _wake_all(self) -> None:
+        for mailbox in self._subscribers:
+            mailbox.wake()
 
     def _count(self, receipt: Receipt) -> None:
         self.counts.accepted += receipt.accepted

@@ -1,22 +1,10 @@
 """What the actors send each other and are asked: one closed set of frozen messages."""
 
-from collections.abc import Sequence
-
 from msgspec import Struct
 
-from buddyd.domain.segment import Segment
 from buddyd.domain.settings import DomainSettings
 from buddyd.protocol.messages import Request
 from buddyd.storage.appending import Submitted
-
-
-class Committed(Struct, frozen=True):
-    """What was committed, in order; sent to every projection.
-
-    It may be lost, or come twice: the numbers of the entries tell.
-    """
-
-    segments: Sequence[Segment]
 
 
 class Asked(Struct, frozen=True):
@@ -45,5 +33,5 @@ class Reconfigured(Struct, frozen=True):
     settings: DomainSettings
 
 
-ProjectionMessage = Committed | Asked | PutAway | Reconfigured
+ProjectionMessage = Asked | PutAway | Reconfigured
 CollectorMessage = Submitted

@@ -4,7 +4,7 @@ import math
 import sqlite3
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
 import anyio
@@ -15,15 +15,15 @@ from msgspec import Struct
 
 from buddyd.actors.messages import (
     Asked,
-    Committed,
     ProjectionMessage,
     PutAway,
     PutAwayDone,
     Reconfigured,
 )
+from buddyd.actors.news import SEGMENT_ENTRIES, News
 from buddyd.domain.answers import Answer
 from buddyd.domain.projection import Change, Projection
-from buddyd.domain.segment import Segment, joined, segments
+from buddyd.domain.segment import Segment, segments
 from buddyd.domain.settings import DomainSettings
 from buddyd.domain.windows import HOUR
 from buddyd.errors import BuddydError, FatalError, StorageRefused
@@ -44,14 +44,13 @@ CHECKPOINT_ENTRIES = 20_000
 REFUSED_SECONDS = 5.0
 CATCH_UP_SECONDS = 0.5
 READ_ENTRIES = 2_000
-SEGMENT_ENTRIES = 1000
-"""Entries that are folded at once, before others get a turn."""
 
 
 class Environment(Struct, frozen=True):
     """What a projection lives on."""
 
     journal: Journal
+    news: News
     store: ProjectionStore
     clock: Clock
     settings: DomainSettings
@@ -60,8 +59,8 @@ class Environment(Struct, frozen=True):
 class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
     """Keeps a projection up to date with the journal, puts it away, and answers from it.
 
-    The journal is the truth: what the mailbox did not deliver is read from it, before a query is
-    answered that must count it. So the collector never waits for this actor.
+    The journal is the truth: what is no news any more is read from it, before a query is answered
+    that must count it. So the collector never waits for this actor.
     """
 
     def __init__(
@@ -73,6 +72,7 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
         self.name = name
         self._new_projection = new_projection
         self._journal = environment.journal
+        self._news = environment.news
         self._store = environment.store
         self._clock = environment.clock
         self._settings = environment.settings
@@ -98,18 +98,10 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
         await self._catch_up()
 
     async def turn(self, envelopes: list[Envelope[ProjectionMessage]]) -> float | None:
-        """Fold and answer, in the order of arrival; put away what is due."""
-        news: list[Segment] = []
+        """Answer, fold what was committed, put away what is due."""
         for envelope in envelopes:
-            if isinstance(envelope.message, Committed):
-                news += envelope.message.segments
-            else:
-                await self._take(news)
-                news = []
-                await self._handle(envelope)
-        await self._take(news)
-        if not envelopes:
-            await self._catch_up_if_possible()
+            await self._handle(envelope)
+        await self._catch_up_if_possible()
         await self._checkpoint_if_due()
         return self._seconds_to_wait()
 
@@ -187,26 +179,24 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
         await self._store.discard(self.name)
         self._begin()
 
-    async def _take(self, news: Sequence[Segment]) -> None:
-        """Fold what the mailbox brought, and before it what it did not bring."""
-        for segment in joined(news, SEGMENT_ENTRIES):
-            if segment.first_seq > self.seq + 1:
-                await self._catch_up_if_possible()
-            if segment.first_seq > self.seq + 1:
-                return
-            await self._fold([segment])
-
-    async def _catch_up(self) -> None:
-        """Fold what the journal has and the mailbox did not bring."""
-        while self.seq < (last_seq := self._journal.last_seq):
-            entries = await self._journal.read(self.seq, READ_ENTRIES)
-            if not entries:
-                # The rest was folded, put away and deleted before a checkpoint of another
-                # actor that is ahead of this one, or there was nothing but its number.
-                self.seq = last_seq
-            await self._fold(segments(entries, SEGMENT_ENTRIES))
+    async def _catch_up(self, seq: int | None = None) -> None:
+        """Fold what was committed up to entry number `seq`; by default, up to now."""
+        until = self._journal.last_seq if seq is None else seq
+        while self.seq < until:
+            news = self._news.after(self.name, self.seq)
+            await self._fold(await self._read() if news is None else news)
             if self.seq - self._saved_seq >= CHECKPOINT_ENTRIES:
                 await self._try_checkpoint()
+
+    async def _read(self) -> Iterable[Segment]:
+        """The next entries from the journal, where they are no news any more."""
+        last_seq = self._journal.last_seq
+        entries = await self._journal.read(self.seq, READ_ENTRIES)
+        if not entries:
+            # The rest was folded, put away and deleted before a checkpoint of another
+            # actor that is ahead of this one, or there was nothing but its number.
+            self.seq = last_seq
+        return segments(entries, SEGMENT_ENTRIES)
 
     async def _catch_up_if_possible(self) -> None:
         """The same, where nobody waits for it: it is tried again with the next turn."""
@@ -230,8 +220,7 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
     async def _reply(self, asked: Asked) -> object:
         """The answer, or the error that stands for it. A fault in an answer changes no state."""
         try:
-            if self.seq < asked.seq:
-                await self._catch_up()
+            await self._catch_up(asked.seq)
         except StorageRefused as error:
             return error
         try:
@@ -259,8 +248,7 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
 
     async def _put_away(self, seq: int) -> object:
         try:
-            if self.seq < seq:
-                await self._catch_up()
+            await self._catch_up(seq)
             return PutAwayDone(await self.checkpoint())
         except StorageRefused as error:
             return error
@@ -286,6 +274,6 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
     def _seconds_to_wait(self) -> float:
         # At the turn of the hour the windows of 30 days move, whether or not anything comes.
         to_the_hour = HOUR - self._clock() % HOUR
-        # What the mailbox had no room for is on its way from the journal, unless more comes.
+        # What could not be read is tried again, unless more comes.
         to_catch_up = CATCH_UP_SECONDS if self.seq < self._journal.last_seq else math.inf
         return min(max(0.0, self._seconds_to_checkpoint()), to_the_hour, to_catch_up)

@@ -102,27 +102,6 @@ def segments(entries: Sequence[JournalEntry], most: int) -> Iterator[Segment]:
             yield Segment(rest[begin : begin + most])
 
 
-def joined(parts: Iterable[Segment], most: int) -> Iterator[Segment]:
-    """The same entries, with small segments that follow each other made one of up to `most`."""
-    run: list[Segment] = []
-    entries = 0
-    for part in parts:
-        fits = run and part.first_seq == run[-1].last_seq + 1 and part.hour == run[-1].hour
-        if run and not (fits and entries + len(part.entries) <= most):
-            yield _join(run)
-            run, entries = [], 0
-        run.append(part)
-        entries += len(part.entries)
-    if run:
-        yield _join(run)
-
-
-def _join(run: Sequence[Segment]) -> Segment:
-    if len(run) == 1:
-        return run[0]
-    return Segment([entry for segment in run for entry in segment.entries])
-
-
 def failures_in_a_row(before: int, executions: Sequence[ExecutionRecorded]) -> int:
     """How many failed one after the other up to the last one, where `before` had before these."""
     for count, execution in enumerate(reversed(executions)):

@@ -42,6 +42,9 @@ class Encoding(Enum):
     JSON = "json"
     MSGPACK = "msgpack"
 
+    # Looked up several times for each message; an enumeration's own hash is no C function.
+    __hash__ = object.__hash__
+
 
 class MessageTooLarge(BuddydError):
     """A message over the limit; nothing after it on the connection can be read."""

@@ -8,11 +8,6 @@ from typing import Generic, TypeVar
 import anyio
 
 from buddyd.errors import Unavailable
-from buddyd.runtime.timer import Timer
-
-REST_SECONDS = 0.01
-MOST_RESTING = 32
-"""Messages that rest together, at the most."""
 
 M = TypeVar("M")
 
@@ -47,8 +42,8 @@ class Mailbox(Generic[M]):
     It is closed to begin with: until `open`, and after `refuse`, every message is answered at
     once with the reason. A message that nobody waits for is dropped then.
 
-    This is no memory stream of anyio, because it has something to tell that a stream cannot: that
-    a message may rest for a moment. An actor is then woken once for many of them.
+    This is no memory stream of anyio, because its actor can be woken without a message, as it is
+    for news that it shares with others.
     """
 
     def __init__(self, owner: str, capacity: int) -> None:
@@ -61,7 +56,6 @@ class Mailbox(Generic[M]):
         self._at_the_door: deque[tuple[Envelope[M], anyio.Event]] = deque()
         self._taker: asyncio.Future[None] | None = None
         self._woken = False
-        self._rest = Timer(self._end_rest)
 
     @property
     def finished(self) -> bool:
@@ -106,20 +100,6 @@ class Mailbox(Generic[M]):
         else:
             await self._wait_at_the_door(envelope)
 
-    def offer(self, envelope: Envelope[M], *, may_rest: bool = False) -> bool:
-        """Hand a message in if there is room now; say whether it was taken.
-
-        One that `may_rest` wakes the actor within REST_SECONDS; any other at once.
-        """
-        if self._refusal is not None or len(self._inside) >= self.capacity:
-            return False
-        self._inside.append(envelope)
-        if may_rest and len(self._inside) < MOST_RESTING:
-            self._rest.ring_within(REST_SECONDS)
-        else:
-            self.wake()
-        return True
-
     async def take(self) -> list[Envelope[M]]:
         """Wait for a message, take everything that waits; empty after `finish`, and on `wake`."""
         if self._woken or self.finished:
@@ -140,15 +120,10 @@ class Mailbox(Generic[M]):
         if self._taker is not None and not self._taker.done():
             self._taker.set_result(None)
 
-    def _end_rest(self) -> None:
-        if self._inside:
-            self.wake()
-
     def close(self) -> None:
         """Answer what is left and let go of the channel."""
         self.finish()
         self.refuse(Unavailable("The daemon is stopping.", 2.0))
-        self._rest.stop()
 
     def waiting(self) -> list[Envelope[M]]:
         """Take everything that waits now, which may be nothing."""

@@ -128,7 +128,7 @@ async def submit(house: House, *batches: int) -> None:
     names = iter(range(sum(batches)))
     for size in batches:
         submitted = records(*(execution(f"{next(names)}") for _ in range(size)))
-        assert house.inbox.offer(Envelope(submitted, answers.append))
+        await house.inbox.put(Envelope(submitted, answers.append))
     await until(lambda: len(answers) == len(batches))
     await house.costs()
 

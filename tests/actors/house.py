@@ -13,6 +13,7 @@ from buddyd.actors.capacity import CapacityActor
 from buddyd.actors.collector import Collector
 from buddyd.actors.cost import CostActor
 from buddyd.actors.messages import Asked, ProjectionMessage, PutAway
+from buddyd.actors.news import MOST_ENTRIES, News
 from buddyd.actors.projecting import Environment, ProjectionActor
 from buddyd.actors.registry import RegistryActor
 from buddyd.actors.risk import RiskActor
@@ -48,16 +49,20 @@ class House:
         database: Database,
         *,
         capacity: int = 128,
-        hears: Sequence[str] = NAMES,
+        woken: Sequence[str] = NAMES,
+        news: int = MOST_ENTRIES,
         new_costs: Callable[[DomainSettings], Costs] = Costs,
         new_retention: type[Retention] = Retention,
     ) -> None:
-        """`hears` are the projections that the collector tells its news."""
+        """`woken` are the projections that the collector wakes, `news` how many it keeps."""
         self.now = NOW
         self.database = database
         self.journal = Journal(database, 1000, 1000)
         self.store = ProjectionStore(database)
-        environment = Environment(self.journal, self.store, self._clock, DomainSettings())
+        self.news = News(NAMES, news)
+        environment = Environment(
+            self.journal, self.news, self.store, self._clock, DomainSettings()
+        )
         retention = new_retention(database, self.store, RetentionSettings(), folders=len(NAMES))
         self.actors: dict[str, ProjectionActor[Any]] = {
             "aggregator": AggregatorActor("aggregator", Pipeline, environment, retention),
@@ -71,7 +76,7 @@ class House:
         }
         self.inbox: Mailbox[Submitted] = Mailbox("collector", 256)
         self.collector = Collector(
-            self.journal, [self.mailboxes[name] for name in hears], self._clock
+            self.journal, self.news, [self.mailboxes[name] for name in woken], self._clock
         )
         self.supervisor = Supervisor(QUICK)
         for name in NAMES:

@@ -38,7 +38,7 @@ async def test_what_waits_is_committed_in_one_transaction_and_answered_one_by_on
             start(),
             report(),
         ):
-            assert house.inbox.offer(Envelope(submitted, heard.append))
+            await house.inbox.put(Envelope(submitted, heard.append))
         await until(lambda: len(heard) == 4)
         # Other actors may have commits of their own.
         transactions = "\n".join(seen).split("BEGIN IMMEDIATE")
@@ -62,7 +62,7 @@ async def test_an_answer_comes_after_the_commit(path: Path) -> None:
 
     async with at_work(path) as house:
         for number in range(3):
-            assert house.inbox.offer(Envelope(records(execution(f"{number}")), look))
+            await house.inbox.put(Envelope(records(execution(f"{number}")), look))
         await until(lambda: len(found) == 3)
     assert found == [3, 3, 3]
 
@@ -75,7 +75,7 @@ async def test_when_storage_refuses_every_caller_is_told_and_later_accepted(path
         async with full_disk(house.database):
             heard: list[object] = []
             for batch in batches:
-                assert house.inbox.offer(Envelope(batch, heard.append))
+                await house.inbox.put(Envelope(batch, heard.append))
             await until(lambda: len(heard) == 3)
             assert {type(outcome) for outcome in heard} == {StorageRefused}
             assert (await house.pipeline()).last_24_hours.total_tasks == 0

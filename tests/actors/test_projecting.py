@@ -7,8 +7,10 @@ import anyio
 import pytest
 
 from buddyd.actors import projecting
-from buddyd.actors.messages import Asked, Committed, PutAway, PutAwayDone, Reconfigured
+from buddyd.actors.messages import Asked, PutAway, PutAwayDone, Reconfigured
+from buddyd.actors.news import MOST_ENTRIES
 from buddyd.domain.costs import Costs
+from buddyd.domain.journal import JournalEntry
 from buddyd.domain.segment import Segment
 from buddyd.domain.settings import DomainSettings
 from buddyd.errors import StorageRefused, Unavailable
@@ -39,33 +41,46 @@ async def tasks(house: House) -> list[int]:
 # Catching up
 
 
-async def test_what_the_mailbox_did_not_bring_is_read_from_the_journal(path: Path) -> None:
-    async with at_work(path, hears=()) as house:
+@pytest.mark.parametrize("news", [0, 2, MOST_ENTRIES])
+async def test_a_query_counts_what_nobody_was_woken_for(path: Path, news: int) -> None:
+    async with at_work(path, woken=(), news=news) as house:
+        for number in range(5):
+            await house.record(execution(f"{number}"))
+            if number % 2:
+                assert await tasks(house) == [number + 1] * 2
+
+
+async def test_what_was_committed_and_not_told_is_read_from_the_journal(path: Path) -> None:
+    async with at_work(path) as house:
+        await house.record(execution("a"))
+        await house.journal.append([records(execution("b"))], NOW)
+        await house.record(execution("c"))
+        assert await tasks(house) == [3, 3]
+
+
+async def test_news_is_folded_though_nobody_asks(path: Path) -> None:
+    async with at_work(path) as house:
         for number in range(3):
             await house.record(execution(f"{number}"))
-            assert await tasks(house) == [number + 1] * 2
+        await until(lambda: all(actor.seq == 3 for actor in house.actors.values()))
 
 
-async def test_a_gap_in_what_the_mailbox_brings_is_filled_in_order(path: Path) -> None:
-    async with at_work(path, hears=()) as house:
-        await house.record(execution("a"))
-        appended = await house.journal.append([records(execution("b"))], NOW)
-        # The second entry comes without the first, and then once more.
-        for _ in range(2):
-            assert house.mailboxes["cost"].offer(Envelope(Committed([Segment(appended.entries)])))
-        await until(lambda: house.actors["cost"].seq == 2)
-        assert (await house.costs()).api_usage.total_tasks_24h == 2
-
-
-async def test_an_actor_that_is_behind_catches_up_though_nothing_more_comes(
+async def test_what_could_not_be_read_is_read_later_though_nothing_more_comes(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(projecting, "CATCH_UP_SECONDS", 0.01)
-    async with at_work(path, hears=()) as house:
-        first = await house.journal.append([records(execution("a"))], NOW)
-        await house.journal.append([records(execution("b"), execution("c"))], NOW)
-        assert house.mailboxes["cost"].offer(Envelope(Committed([Segment(first.entries)])))
-        await until(lambda: house.actors["cost"].seq == 3)
+    async with at_work(path, news=0) as house:
+        read, refused = house.journal.read, iter(range(20))
+
+        async def refuse_at_first(after: int, limit: int) -> list[JournalEntry]:
+            if next(refused, None) is not None:
+                raise StorageRefused("There is not enough memory.")
+            return await read(after, limit)
+
+        monkeypatch.setattr(house.journal, "read", refuse_at_first)
+        await house.record(execution("a"), execution("b"))
+        await until(lambda: all(actor.seq == 2 for actor in house.actors.values()))
+        assert {child.restarts for child in house.supervisor.children} == {0}
 
 
 async def test_every_query_sees_what_was_acknowledged_before_it_though_mailboxes_are_full(
@@ -95,7 +110,7 @@ async def test_a_long_journal_is_caught_up_with_in_pieces(
     monkeypatch.setattr(projecting, "READ_ENTRIES", 7)
     monkeypatch.setattr(projecting, "SEGMENT_ENTRIES", 3)
     monkeypatch.setattr(projecting, "CHECKPOINT_ENTRIES", 20)
-    async with at_work(path, hears=()) as house:
+    async with at_work(path, news=0) as house:
         await house.record(*(execution(f"{n}") for n in range(100)))
         assert await tasks(house) == [100, 100]
         # It puts itself away in between, so that a crash does not throw it back to the start.
@@ -138,7 +153,7 @@ async def test_a_fold_that_raises_crashes_the_actor_which_builds_itself_anew(pat
 
 async def test_a_query_that_meets_a_crash_is_told_to_come_again(path: Path) -> None:
     Fragile.faults = 1
-    async with at_work(path, new_costs=Fragile, hears=()) as house:
+    async with at_work(path, new_costs=Fragile, woken=()) as house:
         await house.record(execution("a", agent_id="stumbling block"))
         with pytest.raises(Unavailable, match="cost actor is restarting") as caught:
             await house.costs()
@@ -241,7 +256,7 @@ async def test_a_stop_answers_the_queries_that_wait(path: Path) -> None:
         await house.record(execution("a"))
         for request in (GetAgentsStatus(), GetSystemLearning()):
             asked = Asked(request, house.journal.last_seq)
-            assert house.mailboxes["registry"].offer(Envelope(asked, heard.append))
+            await house.mailboxes["registry"].put(Envelope(asked, heard.append))
     assert [type(answer).__name__ for answer in heard] == ["AgentsStatus", "SystemLearning"]
 
 

@@ -1,14 +1,13 @@
 """Segments add up what they hold, and cutting the journal elsewhere changes no sum."""
 
 from collections import Counter
-from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from buddyd.domain.journal import AgentReported, ExecutionRecorded, JournalEntry
-from buddyd.domain.segment import Segment, Sum, failures_in_a_row, joined, segments
+from buddyd.domain.segment import Segment, Sum, failures_in_a_row, segments
 from buddyd.domain.windows import hour_of, minute_of
 
 HOUR = 3600.0
@@ -131,25 +130,6 @@ def test_what_follows_an_entry_begins_after_it(journal: list[JournalEntry], seq:
     rest = [segment.after(seq) for segment in segments(journal, 5)]
     kept = [entry.seq for segment in rest if segment is not None for entry in segment.entries]
     assert kept == [entry.seq for entry in journal if entry.seq > seq]
-
-
-@given(journal=journals, small=st.integers(1, 4), most=st.integers(1, 9), lost=st.integers(0, 30))
-def test_small_segments_become_one_where_nothing_is_between(
-    journal: list[JournalEntry], small: int, most: int, lost: int
-) -> None:
-    parts = [part for part in segments(journal, small) if part.first_seq != lost]
-    whole = list(joined(parts, most))
-    assert [e for segment in whole for e in segment.entries] == [
-        e for part in parts for e in part.entries
-    ]
-    for segment in whole:
-        seqs = [entry.seq for entry in segment.entries]
-        assert seqs == list(range(seqs[0], seqs[-1] + 1))
-        assert len(seqs) <= max(most, small)
-        assert {hour_of(entry.recorded_at) for entry in segment.entries} == {segment.hour}
-    for one, other in pairwise(whole):
-        together = len(one.entries) + len(other.entries)
-        assert together > most or other.first_seq > one.last_seq + 1 or one.hour != other.hour
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from buddyd.errors import Unavailable
-from buddyd.runtime.channels import MOST_RESTING, Envelope, Mailbox, ask
+from buddyd.runtime.channels import Envelope, Mailbox, ask
 
 pytestmark = pytest.mark.anyio
 
@@ -45,7 +45,6 @@ async def test_before_its_actor_has_started_it_refuses_with_the_reason(asker: As
     mailbox: Mailbox[str] = Mailbox("clerk", 2)
     await mailbox.put(asker.envelope("early"))
     assert asker.reason("early") == "The clerk actor is starting."
-    assert not mailbox.offer(Envelope("early"))
     mailbox.close()
 
 
@@ -59,14 +58,13 @@ async def test_messages_are_taken_together_and_in_order(asker: Asker) -> None:
     mailbox.close()
 
 
-async def test_a_full_one_makes_the_sender_wait_and_takes_no_offer(asker: Asker) -> None:
+async def test_a_full_one_makes_the_sender_wait(asker: Asker) -> None:
     mailbox = await open_mailbox(capacity=2)
     async with anyio.create_task_group() as senders:
         for message in ("a", "b", "c"):
             senders.start_soon(mailbox.put, asker.envelope(message))
         await anyio.wait_all_tasks_blocked()
         assert mailbox.depth == 2
-        assert not mailbox.offer(Envelope("d"))
         assert [e.message for e in await mailbox.take()] == ["a", "b", "c"]
     assert asker.answers == {"a": [], "b": [], "c": []}
     mailbox.close()
@@ -91,7 +89,7 @@ async def test_a_crash_answers_what_waits_and_who_waits_for_room(asker: Asker) -
     await mailbox.put(asker.envelope("late"))
     assert {asker.reason(m) for m in asker.answers} == {RESTARTING.reason}
     mailbox.open()
-    assert mailbox.offer(asker.envelope("after the restart"))
+    await mailbox.put(asker.envelope("after the restart"))
     assert [e.message for e in await mailbox.take()] == ["after the restart"]
     mailbox.close()
 
@@ -132,7 +130,8 @@ async def test_after_finish_what_waits_is_taken_and_what_comes_is_refused(asker:
     assert await mailbox.take() == []
     assert mailbox.finished
     mailbox.open()
-    assert not mailbox.offer(Envelope("still late"))
+    await mailbox.put(asker.envelope("still late"))
+    assert asker.reason("still late") == "The daemon is stopping."
     mailbox.close()
 
 
@@ -155,7 +154,7 @@ async def test_taking_waits_for_a_message_or_the_end() -> None:
         tasks.start_soon(take)
         await anyio.wait_all_tasks_blocked()
         assert taken == []
-        mailbox.offer(Envelope("a"))
+        await mailbox.put(Envelope("a"))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(take)
         tasks.start_soon(mailbox.until_finished)
@@ -165,44 +164,20 @@ async def test_taking_waits_for_a_message_or_the_end() -> None:
     mailbox.close()
 
 
-async def test_messages_that_may_rest_are_taken_together_a_moment_later() -> None:
-    mailbox = await open_mailbox(capacity=100)
-    taken: list[list[str]] = []
-
-    async def take() -> None:
-        taken.append([e.message for e in await mailbox.take()])
-
+async def test_its_actor_can_be_woken_without_a_message() -> None:
+    mailbox = await open_mailbox()
+    mailbox.wake()
+    assert await mailbox.take() == []
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(take)
+        tasks.start_soon(mailbox.take)
         await anyio.wait_all_tasks_blocked()
-        for message in ("a", "b"):
-            mailbox.offer(Envelope(message), may_rest=True)
-            await anyio.lowlevel.checkpoint()
-        assert taken == []
-    assert taken == [["a", "b"]]
-    mailbox.close()
-
-
-async def test_whoever_does_not_rest_wakes_those_who_do(asker: Asker) -> None:
-    mailbox = await open_mailbox(capacity=100)
-    mailbox.offer(Envelope("resting"), may_rest=True)
-    await mailbox.put(asker.envelope("urgent"))
-    assert [e.message for e in await mailbox.take()] == ["resting", "urgent"]
-    mailbox.close()
-
-
-async def test_so_many_rest_and_no_more() -> None:
-    mailbox = await open_mailbox(capacity=100)
-    for number in range(MOST_RESTING):
-        mailbox.offer(Envelope(str(number)), may_rest=True)
-    with anyio.fail_after(10):
-        assert len(await mailbox.take()) == MOST_RESTING
+        mailbox.wake()
     mailbox.close()
 
 
 async def test_a_sender_that_is_cancelled_at_the_door_leaves_nothing_behind(asker: Asker) -> None:
     mailbox = await open_mailbox(capacity=1)
-    assert mailbox.offer(Envelope("inside"))
+    await mailbox.put(Envelope("inside"))
     async with anyio.create_task_group() as senders:
         senders.start_soon(mailbox.put, asker.envelope("gone"))
         await anyio.wait_all_tasks_blocked()

@@ -165,7 +165,7 @@ async def test_a_crash_answers_all_that_was_handed_in_and_not_answered_yet() -> 
     outcomes: dict[str, list[object]] = {"hello": [], "crash": [], "never read": []}
     async with supervised(clerk):
         for message, heard in outcomes.items():
-            assert clerk.mailbox.offer(Envelope(message, heard.append))
+            await clerk.mailbox.put(Envelope(message, heard.append))
         await until(lambda: all(outcomes.values()))
     assert outcomes["hello"] == ["hello"]
     assert isinstance(outcomes["crash"][0], Unavailable)
@@ -177,7 +177,7 @@ async def test_a_crash_answers_also_what_an_earlier_turn_put_off() -> None:
     clerk = Clerk()
     heard: list[object] = []
     async with supervised(clerk):
-        assert clerk.mailbox.offer(Envelope("keep", heard.append))
+        await clerk.mailbox.put(Envelope("keep", heard.append))
         assert await ask(clerk.mailbox, "hello") == "hello"
         assert heard == []
         await refusal(clerk, "crash")
@@ -188,7 +188,7 @@ async def test_a_stop_answers_also_what_was_put_off() -> None:
     clerk = Clerk()
     heard: list[object] = []
     async with supervised(clerk):
-        assert clerk.mailbox.offer(Envelope("keep", heard.append))
+        await clerk.mailbox.put(Envelope("keep", heard.append))
         await until(lambda: bool(clerk.kept))
     assert [str(outcome) for outcome in heard] == ["The daemon is stopping."]
 
@@ -308,7 +308,7 @@ async def test_a_turn_that_hangs_is_cancelled_and_counts_as_a_crash() -> None:
 async def test_who_is_at_one_turn_for_long_can_be_told() -> None:
     clerk, neighbour = Clerk(), Clerk("neighbour")
     async with supervised(clerk, neighbour) as supervisor:
-        assert clerk.mailbox.offer(Envelope("hang"))
+        await clerk.mailbox.put(Envelope("hang"))
         await clerk.busy.wait()
         assert supervisor.stalled(60.0) == []
         assert supervisor.stalled(0.0) == ["clerk"]
@@ -324,7 +324,7 @@ async def test_an_orderly_stop_handles_what_waits() -> None:
     async with supervised(clerk):
         await anyio.wait_all_tasks_blocked()
         for message in ("a", "b"):
-            assert clerk.mailbox.offer(Envelope(message, heard.append))
+            await clerk.mailbox.put(Envelope(message, heard.append))
     assert heard == ["a", "b"]
     assert (await refusal(clerk, "c")).reason == "The daemon is stopping."
 
@@ -335,7 +335,7 @@ async def test_a_consumer_sees_all_that_a_producer_sends_while_it_stops() -> Non
 
     class Producer(Clerk):
         async def stop(self) -> None:
-            assert consumer.mailbox.offer(Envelope("the last word", heard.append))
+            await consumer.mailbox.put(Envelope("the last word", heard.append))
 
     async with supervised(consumer, Producer("producer")):
         pass
@@ -355,7 +355,7 @@ async def test_an_actor_that_hangs_while_it_stops_is_cancelled_and_its_callers_a
     clerk, neighbour = Clerk(), Clerk("neighbour")
     heard: list[object] = []
     async with supervised(neighbour, clerk) as supervisor:
-        assert clerk.mailbox.offer(Envelope("hang", heard.append))
+        await clerk.mailbox.put(Envelope("hang", heard.append))
         await clerk.busy.wait()
         await supervisor.stop(0.02)
         assert [child.state for child in supervisor.children] == [State.STOPPED] * 2

@@ -1,0 +1,65 @@
+"""The channel from the collector to the projections: one sender, and readers at their own pace."""
+
+from collections import deque
+from collections.abc import Collection, Sequence
+
+from buddyd.domain.journal import JournalEntry
+from buddyd.domain.segment import Segment, segments
+
+SEGMENT_ENTRIES = 1000
+"""Entries that are folded at once, before others get a turn."""
+MOST_ENTRIES = 32_000
+"""Who is further behind reads from the journal: so many take some 15 MB."""
+
+
+class News:
+    """What was committed last, for as long as somebody has yet to read it.
+
+    It is cut into segments when it is first read, and all readers share them: entries that came
+    one by one are folded together, and what they add up to is worked out once. It may have
+    forgotten something, but it never has a gap.
+    """
+
+    def __init__(self, readers: Collection[str], most: int = MOST_ENTRIES) -> None:
+        self._most = most
+        self._segments: deque[Segment] = deque()
+        self._uncut: list[JournalEntry] = []
+        # The last entry of all, and the last one that each reader knows.
+        self._last_seq = 0
+        self._known = dict.fromkeys(readers, 0)
+
+    @property
+    def unread(self) -> int:
+        """How many entries nobody has read."""
+        return len(self._uncut)
+
+    def add(self, entries: Sequence[JournalEntry]) -> None:
+        """Take in what was committed next."""
+        if entries[0].seq != self._last_seq + 1:
+            # Something in between was committed and not told.
+            self._segments.clear()
+            self._uncut.clear()
+        self._uncut += entries
+        self._last_seq = entries[-1].seq
+        if len(self._uncut) >= SEGMENT_ENTRIES:
+            self._cut()
+        self._forget()
+
+    def after(self, reader: str, seq: int) -> list[Segment] | None:
+        """What follows entry number `seq`, which `reader` knows; None where that is not known."""
+        self._known[reader] = seq
+        self._cut()
+        self._forget()
+        if not self._segments or self._segments[0].first_seq > seq + 1:
+            return None
+        return [segment for segment in self._segments if segment.last_seq > seq] or None
+
+    def _cut(self) -> None:
+        self._segments.extend(segments(self._uncut, SEGMENT_ENTRIES))
+        self._uncut = []
+
+    def _forget(self) -> None:
+        """Let go of what everybody knows, and of what is too much to keep."""
+        least = max(min(self._known.values()), self._last_seq - self._most)
+        while self._segments and self._segments[0].last_seq <= least:
+            self._segments.popleft()
