@@ -1,6 +1,6 @@
 """Which actor, or which reading of the database, answers a request."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -169,8 +169,7 @@ class Dispatcher:
                 self._check_time(request.finished_at, now, "$.finished_at")
                 return Submitted(RecordExecutions(executions=[request]), now)
             case RecordExecutions(executions=executions):
-                for index, each in enumerate(executions):
-                    self._check_time(each.finished_at, now, f"$.executions[{index}].finished_at")
+                self._check_times(executions, now)
             case StartExecution(started_at=started_at):
                 self._check_time(started_at, now, "$.started_at")
             case ReportCosts(since=since, until=until):
@@ -181,6 +180,12 @@ class Dispatcher:
             case ReportAgent() | ReportBudget():
                 pass
         return Submitted(request, now)
+
+    def _check_times(self, executions: Sequence[Execution], now: float) -> None:
+        times = [each.finished_at for each in executions if each.finished_at is not UNSET]
+        if times and max(times) > now + MAX_AHEAD_SECONDS:
+            for index, each in enumerate(executions):
+                self._check_time(each.finished_at, now, f"$.executions[{index}].finished_at")
 
     def _check_time(self, time: float | msgspec.UnsetType, now: float, path: str) -> None:
         if time is UNSET or time <= now + MAX_AHEAD_SECONDS:

@@ -96,10 +96,18 @@ class Segment:
 
 def segments(entries: Sequence[JournalEntry], most: int) -> Iterator[Segment]:
     """The entries in segments of up to `most`."""
-    for _, of_an_hour in groupby(entries, lambda entry: hour_of(entry.recorded_at)):
-        rest = list(of_an_hour)
+    for rest in _by_hour(entries):
         for begin in range(0, len(rest), most):
             yield Segment(rest[begin : begin + most])
+
+
+def _by_hour(entries: Sequence[JournalEntry]) -> Iterable[Sequence[JournalEntry]]:
+    times = list(map(recorded_at, entries))
+    if times and hour_of(min(times)) == hour_of(max(times)):
+        # As nearly always.
+        return (entries,)
+    runs = groupby(entries, lambda entry: hour_of(entry.recorded_at))
+    return (list(run) for _, run in runs)
 
 
 def failures_in_a_row(before: int, executions: Sequence[ExecutionRecorded]) -> int:
