@@ -1,5 +1,6 @@
 """The collector: commits what was submitted, in groups, and tells the others."""
 
+import time
 from collections.abc import Callable, Sequence
 
 import structlog
@@ -20,9 +21,12 @@ from buddyd.storage.journal import Journal
 log = structlog.get_logger()
 
 RELEASE_SECONDS = 3600.0
-FEW_ENTRIES = 100
 REST_SECONDS = 0.01
-"""How long a few entries wait to be folded, at the most."""
+"""How long entries wait for others to be folded with: to fold a few costs little more than one."""
+LONGEST_REST_SECONDS = 0.5
+"""How long they wait while commit follows commit: to record goes before to fold."""
+MOST_RESTING = 30_000
+"""Entries that wait, at the most: to fold them takes about as long."""
 
 
 class Counts(Struct):
@@ -53,7 +57,11 @@ class Collector(Actor[CollectorMessage]):
         self._clock = clock
         self._announce = announce
         self._released_at = 0.0
-        self._rest = Timer(self._wake_all)
+        self._is_committing = False
+        self._rest = Timer(self._look)
+        # How many entries nobody was woken for, and since when there are any.
+        self._resting = 0
+        self._resting_since = 0.0
 
     async def start(self) -> None:
         """Find the end of the journal."""
@@ -74,6 +82,7 @@ class Collector(Actor[CollectorMessage]):
         self._rest.stop()
 
     async def _commit(self, envelopes: list[Envelope[CollectorMessage]], now: float) -> None:
+        self._is_committing = True
         try:
             appended = await self._journal.append([e.message for e in envelopes], now)
         except StorageRefused as error:
@@ -81,8 +90,10 @@ class Collector(Actor[CollectorMessage]):
             for envelope in envelopes:
                 envelope.answer(error)
             return
+        finally:
+            self._is_committing = False
         # The answers first, so that they leave before anything is folded; and nothing between
-        # them and the news, so that a query that follows an answer finds the news in the mailbox.
+        # them and the news, so that a query that follows an answer finds them among the news.
         for envelope, receipt in zip(envelopes, appended.receipts, strict=True):
             self._count(receipt)
             records = isinstance(envelope.message.request, RecordExecutions)
@@ -93,15 +104,30 @@ class Collector(Actor[CollectorMessage]):
         # Nobody is waited for: who falls behind reads from the journal.
         if appended.entries:
             self._news.add(appended.entries)
-            # To fold a few entries costs little more than one: they wait for others to come. A
-            # query wakes its actor at once.
-            if self._news.unread < FEW_ENTRIES:
-                self._rest.ring_within(REST_SECONDS)
-            else:
-                self._wake_all()
+            self._let_rest(len(appended.entries))
             self._announce(appended)
 
-    def _wake_all(self) -> None:
+    def _let_rest(self, entries: int) -> None:
+        """See to it that entries are folded before long; a query wakes its actor at once."""
+        if not self._resting:
+            self._resting_since = time.monotonic()
+        self._resting += entries
+        if self._resting < MOST_RESTING:
+            self._rest.ring_within(REST_SECONDS)
+        else:
+            self._end_rest()
+
+    def _look(self) -> None:
+        """End the rest, unless that would hold up who records."""
+        rested = time.monotonic() - self._resting_since
+        if self._is_committing and rested < LONGEST_REST_SECONDS:
+            self._rest.ring_within(REST_SECONDS)
+        else:
+            self._end_rest()
+
+    def _end_rest(self) -> None:
+        self._resting = 0
+        self._rest.stop()
         for mailbox in self._subscribers:
             mailbox.wake()
 

@@ -8,8 +8,8 @@ from buddyd.domain.segment import Segment, segments
 
 SEGMENT_ENTRIES = 1000
 """Entries that are folded at once, before others get a turn."""
-MOST_ENTRIES = 32_000
-"""Who is further behind reads from the journal: so many take some 15 MB."""
+MOST_ENTRIES = 64_000
+"""Who is further behind reads from the journal."""
 
 
 class News:
@@ -27,11 +27,6 @@ class News:
         # The last entry of all, and the last one that each reader knows.
         self._last_seq = 0
         self._known = dict.fromkeys(readers, 0)
-
-    @property
-    def unread(self) -> int:
-        """How many entries nobody has read."""
-        return len(self._uncut)
 
     def add(self, entries: Sequence[JournalEntry]) -> None:
         """Take in what was committed next."""

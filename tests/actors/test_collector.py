@@ -1,13 +1,19 @@
 """The collector: what waits is committed together, and "ok" means done."""
 
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+import anyio
 import pytest
 
+from buddyd.actors import collector
+from buddyd.actors.collector import Collector
 from buddyd.domain.answers import Done, Receipt
 from buddyd.errors import StorageRefused, Unavailable
 from buddyd.runtime.channels import Envelope, ask
-from tests.actors.house import at_work, statements, until
+from buddyd.storage.appending import Appended, Submitted
+from tests.actors.house import House, at_work, statements, until
 from tests.storage.records import (
     NOW,
     by_another_program,
@@ -111,3 +117,66 @@ async def test_names_that_are_out_of_use_make_room_in_time(path: Path) -> None:
         house.now += 40 * 86_400
         await house.record(execution("b", tool_name="new", finished_at=house.now))
         await until(lambda: list(house.journal._books["tool"].names) == ["new"])
+
+
+# Rest
+
+
+@asynccontextmanager
+async def while_it_commits(house: House, *, resting: int) -> AsyncIterator[None]:
+    """So many records are committed, and the commit of one more is under way meanwhile."""
+    await house.record(*(execution(f"resting {number}") for number in range(resting)))
+    append, begun, may_end = house.journal.append, anyio.Event(), anyio.Event()
+
+    async def slowly(submissions: Sequence[Submitted], now: float) -> Appended:
+        begun.set()
+        await may_end.wait()
+        return await append(submissions, now)
+
+    house.journal.append = slowly  # type: ignore[method-assign]
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(house.record, execution("one more"))
+        await begun.wait()
+        yield
+        may_end.set()
+
+
+def folded(house: House) -> set[int]:
+    """How far the projections are."""
+    return {actor.seq for actor in house.actors.values()}
+
+
+async def test_to_record_goes_before_to_fold_but_not_before_to_answer(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collector, "LONGEST_REST_SECONDS", 600.0)
+    looks = 0
+    look = Collector._look
+
+    def counted(self: Collector) -> None:
+        nonlocal looks
+        looks += 1
+        look(self)
+
+    monkeypatch.setattr(Collector, "_look", counted)
+    async with at_work(path) as house:
+        async with while_it_commits(house, resting=2):
+            await until(lambda: looks >= 3)
+            assert house.actors["cost"].seq == 0
+            assert (await house.pipeline()).last_24_hours.total_tasks == 2
+        await until(lambda: folded(house) == {3})
+
+
+async def test_what_rests_is_folded_in_the_end_though_commit_follows_commit(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collector, "LONGEST_REST_SECONDS", 0.01)
+    async with at_work(path) as house, while_it_commits(house, resting=2):
+        await until(lambda: folded(house) == {2})
+
+
+async def test_so_many_rest_and_no_more(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collector, "LONGEST_REST_SECONDS", 600.0)
+    monkeypatch.setattr(collector, "MOST_RESTING", 3)
+    async with at_work(path) as house, while_it_commits(house, resting=3):
+        await until(lambda: folded(house) == {3})
