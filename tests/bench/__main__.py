@@ -6,6 +6,7 @@ python -m tests.bench --rows 1000,100000,1000000,5000000 --markdown bench.md
 """
 
 import argparse
+import logging
 import os
 import platform
 import sqlite3
@@ -15,9 +16,10 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import structlog
 from rich.console import Console
 
-from tests.bench import against_plain, ingest, queries, resources, upkeep
+from tests.bench import against_plain, ingest, layout, parts, queries, resources, upkeep
 from tests.bench.daemons import Databases
 from tests.bench.measuring import Plan, Table, show, write_markdown
 
@@ -32,6 +34,8 @@ FAMILIES: dict[str, Callable[[Plan, Databases], Table]] = {
     "disk": resources.disk,
     "upkeep": upkeep.measure,
     "plain": against_plain.measure,
+    "parts": lambda plan, _: parts.measure(plan),
+    "layout": lambda plan, _: layout.measure(plan),
 }
 
 
@@ -78,6 +82,7 @@ def _parsed() -> argparse.Namespace:
 def main() -> None:
     """The command. It exits 1 where a figure is not reached."""
     given = _parsed()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     plan = Plan(given.rows, given.rounds, given.large, given.idle_seconds)
     console = Console(width=None if sys.stdout.isatty() else 200)
     console.print(host())
