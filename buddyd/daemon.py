@@ -105,15 +105,15 @@ class Daemon:
             name: Mailbox(name, PROJECTION_MAILBOX) for name in OWNERS
         }
         # Actors: the consumers before the producer that feeds them.
+        self.feed = Feed(clock)
         environment = Environment(journal, store, clock, domain_settings(settings))
         projections: list[ProjectionActor[Any]] = [
             AggregatorActor("aggregator", Pipeline, environment, retention),
             RegistryActor("registry", Registry, environment),
             CapacityActor("capacity", Capacity, environment),
             CostActor("cost", Costs, environment, database.size_on_disk),
-            RiskActor("risk", Risks, environment),
+            RiskActor("risk", Risks, environment, self.feed.all_changed),
         ]
-        self.feed = Feed(clock)
         mailboxes = list(self._mailboxes.values())
         collector = Collector(journal, mailboxes, clock, self.feed.publish)
         self.supervisor = Supervisor()

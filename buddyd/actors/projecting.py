@@ -91,10 +91,11 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
             self.seq = self._saved_seq = checkpoint.seq
         except msgspec.MsgspecError as error:
             await self._discard(error)
-        if self.seq == 0:
+        rebuilt = self.seq == 0
+        if rebuilt:
             # Nothing was put away: what the journal tells is old, whoever was told of it.
             await self._catch_up()
-        self.take_as_known()
+        self.take_as_known(rebuilt=rebuilt)
         await self._catch_up()
 
     async def turn(self, envelopes: list[Envelope[ProjectionMessage]]) -> float | None:
@@ -164,8 +165,11 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
     def collected(self) -> None:
         """What was gathered is committed."""
 
-    def take_as_known(self) -> None:
-        """What the projection holds now is no news, but all that it will find is."""
+    def take_as_known(self, *, rebuilt: bool) -> None:
+        """What the projection holds now is no news, but all that it will find is.
+
+        It was `rebuilt` from the journal, or else taken up as it was put away.
+        """
 
     def report(self) -> None:
         """Log what is news.
@@ -278,6 +282,10 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
         except StorageRefused as error:
             self._not_before = time.monotonic() + REFUSED_SECONDS
             log.warning("checkpoint refused", actor=self.name, reason=error.reason)
+
+    def _checkpoint_soon(self) -> None:
+        """A checkpoint is due now, though nothing was folded."""
+        self._dirty_since = -math.inf
 
     def _seconds_to_checkpoint(self) -> float:
         due = max(self._dirty_since + CHECKPOINT_SECONDS, self._not_before)

@@ -66,6 +66,10 @@ class Watch:
         ]
         return sorted(found, key=lambda c: (-c.began, c.place))
 
+    def next_silence(self, now: float, heard_from: float) -> float:
+        """The earliest time after `now` at which an agent may have fallen silent."""
+        return self._silence.next_moment(now, heard_from)
+
     def describe(self, case: Case, now: float) -> RiskFinding:
         """A case that lasts, as the answer tells it; told again where nothing has changed."""
         for key in self._book.changed:

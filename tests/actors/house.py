@@ -50,9 +50,10 @@ class House:
         hears: Sequence[str] = NAMES,
         new_costs: Callable[[DomainSettings], Costs] = Costs,
         new_retention: type[Retention] = Retention,
+        now: float = NOW,
     ) -> None:
         """`hears` are the projections that the collector tells its news."""
-        self.now = NOW
+        self.now = now
         self.database = database
         self.journal = Journal(database, 1000, 1000)
         self.store = ProjectionStore(database)
