@@ -106,7 +106,8 @@ class Daemon:
         }
         # Actors: the consumers before the producer that feeds them.
         self.feed = Feed(clock)
-        environment = Environment(journal, store, clock, domain_settings(settings))
+        self._in_force = domain_settings(settings)
+        environment = Environment(journal, store, clock, lambda: self._in_force)
         projections: list[ProjectionActor[Any]] = [
             AggregatorActor("aggregator", Pipeline, environment, retention),
             RegistryActor("registry", Registry, environment),
@@ -157,9 +158,9 @@ class Daemon:
         self.server.policy = AccessPolicy(settings.access).roles
         self.health.settings = msgspec.structs.replace(settings, **kept)
         log.set_level(settings.log.level)
-        changed = Reconfigured(domain_settings(self.health.settings))
+        self._in_force = domain_settings(self.health.settings)
         for mailbox in self._mailboxes.values():
-            await mailbox.put(Envelope(changed))
+            await mailbox.put(Envelope(Reconfigured()))
         self.feed.all_changed()
 
 

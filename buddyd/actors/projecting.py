@@ -54,7 +54,8 @@ class Environment(Struct, frozen=True):
     journal: Journal
     store: ProjectionStore
     clock: Clock
-    settings: DomainSettings
+    settings: Callable[[], DomainSettings]
+    """Those in force, which may be others every time."""
 
 
 class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
@@ -75,7 +76,7 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
         self._journal = environment.journal
         self._store = environment.store
         self._clock = environment.clock
-        self._settings = environment.settings
+        self._in_force = environment.settings
         self._begin()
 
     @abstractmethod
@@ -84,6 +85,9 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
 
     async def start(self) -> None:
         """Take up the last checkpoint, and fold what came after."""
+        await self._take_up()
+
+    async def _take_up(self) -> None:
         self._begin()
         checkpoint = await self._store.load(self.name, self.projection.version)
         try:
@@ -112,6 +116,8 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
         if not envelopes:
             await self._catch_up_if_possible()
         await self._checkpoint_if_due()
+        if time.monotonic() >= self._not_before:
+            await self._reconfigure()
         return self._seconds_to_wait()
 
     async def _handle(self, envelope: Envelope[ProjectionMessage]) -> None:
@@ -120,8 +126,8 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
                 envelope.answer(await self._reply(asked))
             case PutAway(seq=seq):
                 envelope.answer(await self._put_away(seq))
-            case Reconfigured(settings=settings):
-                await self._reconfigure(settings)
+            case Reconfigured():
+                await self._reconfigure()
 
     async def stop(self) -> None:
         """Put away everything. Where storage refuses, the journal still has it."""
@@ -179,6 +185,7 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
         """
 
     def _begin(self) -> None:
+        self._settings = self._in_force()
         self.projection = self._new_projection(self._settings)
         self.seq = self._saved_seq = 0
         self._unsaved: dict[tuple[str, str | int], Change] = {}
@@ -249,17 +256,23 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
             log.exception("a request could not be answered", actor=self.name, request=request)
             return error
 
-    async def _reconfigure(self, settings: DomainSettings) -> None:
-        # What was folded stays as it is: a limit of what is unusual holds for what comes. What is
-        # made of it follows at once; for budgets that are new, the projection begins with what
-        # it has.
+    async def _reconfigure(self) -> None:
+        """Take over the settings in force; where storage refuses, this is tried again.
+
+        What was folded stays as it is: a limit of what is unusual holds for what comes. What is
+        made of it follows at once; for budgets that are new, the projection begins with what it
+        has.
+        """
+        if self._in_force() == self._settings:
+            return
         try:
             await self.checkpoint()
         except StorageRefused as error:
-            log.warning("settings not taken over", actor=self.name, reason=error.reason)
+            self._not_before = time.monotonic() + REFUSED_SECONDS
+            self._checkpoint_soon()
+            log.warning("settings not taken over yet", actor=self.name, reason=error.reason)
             return
-        self._settings = settings
-        await self.start()
+        await self._take_up()
 
     async def _put_away(self, seq: int) -> object:
         try:

@@ -12,7 +12,7 @@ from buddyd.actors.aggregator import AggregatorActor
 from buddyd.actors.capacity import CapacityActor
 from buddyd.actors.collector import Collector
 from buddyd.actors.cost import CostActor
-from buddyd.actors.messages import Asked, ProjectionMessage, PutAway
+from buddyd.actors.messages import Asked, ProjectionMessage, PutAway, Reconfigured
 from buddyd.actors.projecting import Environment, ProjectionActor
 from buddyd.actors.registry import RegistryActor
 from buddyd.actors.risk import RiskActor
@@ -26,7 +26,7 @@ from buddyd.domain.registry import Registry
 from buddyd.domain.risk import Risks
 from buddyd.domain.settings import DomainSettings
 from buddyd.protocol.messages import GetApiUsageAndCosting, GetTaskPipeline, Request
-from buddyd.runtime.channels import Mailbox, ask
+from buddyd.runtime.channels import Envelope, Mailbox, ask
 from buddyd.runtime.supervisor import Child, RestartPolicy, State, Supervisor
 from buddyd.storage.database import Database, open_database
 from buddyd.storage.journal import Journal, Submitted
@@ -57,7 +57,8 @@ class House:
         self.database = database
         self.journal = Journal(database, 1000, 1000)
         self.store = ProjectionStore(database)
-        environment = Environment(self.journal, self.store, self._clock, DomainSettings())
+        self.settings = DomainSettings()
+        environment = Environment(self.journal, self.store, self._clock, lambda: self.settings)
         retention = new_retention(database, self.store, RetentionSettings(), folders=len(NAMES))
         self.actors: dict[str, ProjectionActor[Any]] = {
             "aggregator": AggregatorActor("aggregator", Pipeline, environment, retention),
@@ -106,6 +107,12 @@ class House:
         """Have projections write their checkpoints now."""
         for name in names or NAMES:
             await ask(self.mailboxes[name], PutAway(self.journal.last_seq))
+
+    async def reconfigure(self, settings: DomainSettings) -> None:
+        """Let other settings be in force, and tell the actors."""
+        self.settings = settings
+        for mailbox in self.mailboxes.values():
+            await mailbox.put(Envelope(Reconfigured()))
 
     async def running(self, name: str) -> None:
         """Wait until an actor has (re)started."""
