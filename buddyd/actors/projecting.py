@@ -99,6 +99,8 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
         if rebuilt:
             # Nothing was put away: what the journal tells is old, whoever was told of it.
             await self._catch_up()
+        elif await self.complete():
+            rebuilt = True
         self.take_as_known(rebuilt=rebuilt)
         await self._catch_up()
 
@@ -171,10 +173,27 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
     def collected(self) -> None:
         """What was gathered is committed."""
 
+    async def complete(self) -> bool:
+        """Make up for what an older version did not put away; whether there was such a thing."""
+        return False
+
+    async def _rebuilt(self) -> P:
+        """The projection as the journal alone makes it, up to the entry folded last."""
+        projection, seq = self._new_projection(self._settings), 0
+        while entries := await self._journal.read(seq, READ_ENTRIES):
+            seq = entries[-1].seq
+            for segment in segments([e for e in entries if e.seq <= self.seq], SEGMENT_ENTRIES):
+                projection.fold(segment)
+                self.progressed()
+                await anyio.lowlevel.checkpoint()
+            if seq >= self.seq:
+                break
+        return projection
+
     def take_as_known(self, *, rebuilt: bool) -> None:
         """What the projection holds now is no news, but all that it will find is.
 
-        It was `rebuilt` from the journal, or else taken up as it was put away.
+        It was `rebuilt` from the journal, at least in part, or else taken up as it was put away.
         """
 
     def report(self) -> None:

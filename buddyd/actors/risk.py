@@ -91,6 +91,14 @@ class RiskActor(ProjectionActor[Risks]):
                 return self.projection.history(now, asked.limit, wanted(asked, now))
         raise TypeError(request)
 
+    async def complete(self) -> bool:
+        """Find in the journal what a version without findings did not look for."""
+        lacks = self.projection.lacks_findings
+        if lacks:
+            self.projection.adopt(await self._rebuilt(), self.seq)
+            self._checkpoint_soon()
+        return lacks
+
     def take_as_known(self, *, rebuilt: bool) -> None:
         """What has stood out so far is known."""
         self._told_seq = self.seq

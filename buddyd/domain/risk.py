@@ -119,6 +119,21 @@ class Risks(Projection):
         super().restore(changes)
         self._book.restored()
 
+    @property
+    def lacks_findings(self) -> bool:
+        """Whether a version that did not look for findings put it away."""
+        return any(not tool.watched.seq for tool in self._failures.tools.rows.values())
+
+    def adopt(self, rebuilt: "Risks", seq: int) -> None:
+        """Take what leads to findings from one that was `rebuilt` from the journal.
+
+        This one has folded it up to entry number `seq`, and keeps what goes back further.
+        """
+        self._failures.adopt(rebuilt._failures, seq)  # noqa: SLF001 - one of its own kind
+        self._fallbacks.means.adopt(rebuilt._fallbacks.means)  # noqa: SLF001 - the same
+        self._watch.adopt(rebuilt._watch)  # noqa: SLF001 - the same
+        self._book.restored()
+
     def fold(self, segment: Segment) -> None:
         """Take in the entries that come next."""
         self._failures.fold(segment)

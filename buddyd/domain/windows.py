@@ -179,6 +179,12 @@ class Window(Buckets):
         self.drop_before(floor - self.grace)
         return True
 
+    def adopt(self, other: "Window") -> None:
+        """Add all buckets of another window."""
+        for number in other:
+            for key, cell in other.get(number).items():
+                self.add(number, key, cell)
+
     def restore(self, key: str | int, state: bytes) -> None:
         """Take back one bucket, and count it."""
         super().restore(key, state)
