@@ -6,8 +6,8 @@ its entries is walked once, and what it says is noted as spans of time.
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 from msgspec import Struct
 
@@ -329,21 +329,38 @@ def spike(e: ExecutionRecorded, usual: float) -> Span:
     return Span("cost_spike", severity, e.seq, at, at, math.inf, subject, evidence, at)
 
 
-def rises(agent: str, tool: str, own: Executions, risen: dict[int, float]) -> list[Span]:
+class Rise(Protocol):
+    """What was usual before costs rose, and what they were since."""
+
+    @property
+    def usual(self) -> float: ...
+    @property
+    def since(self) -> Sequence[float]: ...
+
+
+def rises(agent: str, tool: str, own: Executions, risen: Mapping[int, Rise]) -> list[Span]:
     """Costs that rose: until a hundred executions, or a day, came without another rise."""
     walk = Walk("cost_rise", DAY, agent_id=agent, tool_name=tool)
-    since = 0
+    without = 0
     for e in own:
         span = walk.lasting(e.finished_at)
         if e.seq in risen:
-            since = 0
+            without = 0
             span = span or walk.open(e.seq, e.finished_at)
-            usual = span.evidence.get("usual", risen[e.seq] / 1e9) * 1e9
+            usual = span.evidence.get("usual", risen[e.seq].usual / 1e9)
             before = span.evidence.get("execution_ids", [])
-            span.evidence = _cost(e, usual) | {"execution_ids": [*before, e.execution_id][-10:]}
+            since = risen[e.seq].since
+            value = math.exp(math.fsum(map(math.log, since)) / len(since)) / 1e9
+            span.evidence = {
+                "executions": len(since),
+                "value": value,
+                "usual": usual,
+                "ratio": value / usual,
+                "execution_ids": [*before, e.execution_id][-10:],
+            }
         elif span:
-            since += 1
-            if since == 100:
+            without += 1
+            if without == 100:
                 span.end(e.finished_at)
                 continue
         if span:

@@ -1,6 +1,7 @@
 """What is found: when it begins and ends, how bad it is, and that nothing else changes it."""
 
 import random
+import statistics
 from typing import Any
 
 import pytest
@@ -166,6 +167,44 @@ def test_a_single_slow_execution_is_no_slow_down(told: Told) -> None:
     told.records(NOW, *[{"duration_seconds": 1.0 + 0.01 * (n % 7)} for n in range(100)])
     told.records(NOW, {"duration_seconds": 3600.0})
     assert history(told, NOW, "slow_down") == []
+
+
+def test_a_price_that_rose_is_told_as_it_is_now_and_not_by_one_execution(told: Told) -> None:
+    chance = random.Random(7)
+    usual = [chance.lognormvariate(-4.0, 0.3) for _ in range(200)]
+    told.records(NOW, *({"cost_actual": cost} for cost in usual))
+    for n, cost in enumerate(usual):
+        dear = {"cost_actual": 2 * cost, "execution_id": f"dear {n}"}
+        told.records(NOW + n, dear)
+        if found := lasting(told, NOW + n, "cost_rise"):
+            break
+    evidence = one(found).evidence
+    since = [2 * cost for cost in usual[: n + 1]][-evidence.executions :]
+    assert 3 <= len(since) == evidence.executions
+    assert evidence.value == pytest.approx(statistics.geometric_mean(since))
+    assert f" on average, {evidence.ratio:.1f} times the usual." in one(found).summary
+
+
+def test_a_cost_is_told_however_little_it_is(told: Told) -> None:
+    told.records(NOW, *[{"cost_actual": 2e-6}] * 10, {"cost_actual": 31e-6})
+    summary = one(history(told, NOW, "cost_spike")).summary
+    assert summary == "search cost scout $0.0000310 once, 15.5 times the usual."
+
+
+@pytest.mark.parametrize(("waiting", "tasks"), [(1, "1 task"), (1200, "1,200 tasks")])
+def test_one_task_is_no_tasks(told: Told, waiting: int, tasks: str) -> None:
+    told.hears(NOW, ReportAgent(agent_id="scout", queue_depth=waiting))
+    summary = one(lasting(told, NOW + 500, "silent")).summary
+    assert summary == f"scout fell silent with {tasks} waiting or open."
+
+
+def test_a_tool_that_gets_worse_is_told_with_how_often_it_fails_since(told: Told) -> None:
+    told.records(NOW, *[{}] * 400, *[FAILED, {}] * 15)
+    found = one(lasting(told, NOW, "degrading"))
+    failed, executions = found.evidence.failed, found.evidence.executions
+    assert (
+        found.summary == f"search fails more often than it used to: {failed} of {executions} since."
+    )
 
 
 def test_findings_are_kept_for_30_days(told: Told) -> None:

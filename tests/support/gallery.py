@@ -249,11 +249,11 @@ _FINDINGS = [
     ),
     finding(
         "cost_rise",
-        f"web_search now costs {_CRAWLER} more: $0.0064, 3.0 times the usual.",
+        f"web_search now costs {_CRAWLER} $0.0064 on average, 3.0 times the usual.",
         began=_ago(40_000),
         agent_id=_CRAWLER,
         tool_name="web_search",
-        evidence=evidence(1, value=0.0064, usual=0.0021, ratio=3.0476),
+        evidence=evidence(9, value=0.0064, usual=0.0021, ratio=3.0476),
     ),
     finding(
         "dominant_error",
@@ -279,7 +279,7 @@ _ENDED = [
     ),
     finding(
         "slow_down",
-        "web_search takes 3.1 s, 2.2 times the usual.",
+        "web_search takes 3.1 s on average, 2.2 times the usual.",
         began=_ago(900_000),
         ended=_ago(800_000),
         tool_name="web_search",
