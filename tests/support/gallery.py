@@ -2,12 +2,15 @@
 
 import math
 
+import msgspec
+from msgspec import UNSET
+
 from buddyd.domain import answers as a
 from buddyd.domain.answers import Answer
 from buddyd.domain.confidence import level, level_probability, wilson_interval
 from buddyd.domain.settings import DomainSettings
 from buddyd.domain.windows import HOUR, rfc3339
-from buddyd.protocol.messages import GetExecutions
+from buddyd.protocol.messages import GetExecutions, GetRiskHistory
 from tests.support.peer import Asked
 from tests.support.samples import STATUS, evidence, finding
 
@@ -432,6 +435,12 @@ def script(asked: Asked) -> Answer:
         agent = asked.params.agent_id or "scout"
         tool = asked.params.tool_name or "web_search"
         return a.Executions(executions=records(str(agent), str(tool)), next=None)
+    if isinstance(asked.params, GetRiskHistory):
+        wanted = {asked.params.agent_id, asked.params.tool_name} - {UNSET}
+        found = [
+            each for each in RISK_HISTORY.findings if wanted <= {each.agent_id, each.tool_name}
+        ]
+        return msgspec.structs.replace(RISK_HISTORY, findings=found, total_findings=len(found))
     return ANSWERS[asked.method]
 
 
