@@ -8,10 +8,10 @@ from msgspec import Struct, field
 
 from buddyd.domain.answers import (
     BudgetScope,
-    BudgetSeverity,
     BudgetUse,
     BudgetWarning,
     ReportedPeriod,
+    Severity,
 )
 from buddyd.domain.burn import HOURS_OF_RATE, Burn, Spending, burn, exhaustion
 from buddyd.domain.journal import NANODOLLARS, BudgetReported
@@ -85,7 +85,7 @@ class Use(Struct, frozen=True, kw_only=True):
     ) -> BudgetWarning | None:
         budget = f"The budget of {_money(self.limit)}{_PERIODS[self.period]}"
         spent = f"{_money(self.used or 0)} of it {'are' if self.used else 'is'} spent"
-        severity: BudgetSeverity
+        severity: Severity
         if exhausted:
             severity, message = "alarm", f"{budget} is used up: {spent}."
         elif likely is not None:

@@ -37,13 +37,13 @@ def failures_among(records: int, failed: int) -> str:
 
 def lasting(findings: Iterable[RiskFinding], now: str) -> list[str]:
     """Those of the findings that last, as an answer at `now` tells them, the worst first."""
-    worst_first = sorted(
-        (each for each in findings if each.ended is None), key=lambda each: RANKS[each.severity]
-    )
-    return [
-        f"{printable(each.summary.removesuffix('.'))} ({each.severity}, {_for_how_long(each, now)})."
-        for each in worst_first
-    ]
+    found = [each for each in findings if each.ended is None]
+    return [_told(each, now) for each in sorted(found, key=lambda each: RANKS[each.severity])]
+
+
+def _told(finding: RiskFinding, now: str) -> str:
+    summary = printable(finding.summary.removesuffix("."))
+    return f"{summary} ({finding.severity}, {_for_how_long(finding, now)})."
 
 
 def _for_how_long(finding: RiskFinding, now: str) -> str:
