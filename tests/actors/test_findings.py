@@ -9,10 +9,12 @@ from msgspec import structs
 from structlog.testing import capture_logs
 
 from buddyd.actors import projecting
+from buddyd.domain.journal import NANODOLLARS
+from buddyd.domain.settings import Budget, DomainSettings
 from buddyd.protocol.messages import GetRiskPatterns
 from buddyd.runtime.channels import ask
 from tests.actors.house import House, at_work
-from tests.storage.records import HOUR, NOW, execution, full_disk, report
+from tests.storage.records import DAY, HOUR, NOW, execution, full_disk, report
 
 pytestmark = pytest.mark.anyio
 
@@ -135,6 +137,59 @@ async def test_what_is_rebuilt_from_the_journal_is_no_news(
             await house.actors[name].start()
         await house.put_away()
     assert findings(said) == alarms(said) == []
+
+
+# Budgets
+
+
+A_DOLLAR_A_DAY = DomainSettings(budgets=(Budget(limit=NANODOLLARS, period="day"),))
+
+
+def budgets(said: list[Any]) -> list[str]:
+    """How bad what was told of budgets is, in order."""
+    return [each["severity"] for each in said if each["event"] == "budget warning"]
+
+
+async def spend(house: House, dollars: float) -> None:
+    await house.record(execution(cost_actual=dollars, finished_at=house.now))
+    await house.put_away("cost")
+
+
+async def test_a_budget_is_told_of_before_it_is_used_up_and_when_it_is(
+    path: Path, said: list[Any]
+) -> None:
+    async with at_work(path) as house:
+        await house.reconfigure(A_DOLLAR_A_DAY)
+        await spend(house, 0.001)
+        assert budgets(said) == []
+        for dollars, told in ((0.5, ["warning"]), (0.1, ["warning"]), (0.4, ["warning", "alarm"])):
+            await spend(house, dollars)
+            assert budgets(said) == told
+        await spend(house, 5.0)
+        assert budgets(said) == ["warning", "alarm"]
+        event = next(each for each in said if each["event"] == "budget warning")
+        assert (event["scope"], event["limit"]) == ("all", 1.0)
+        assert event["summary"].startswith("The budget of $1.00 a day will last until ")
+        # So is the next day's.
+        house.now += DAY
+        await spend(house, 3.0)
+        assert budgets(said) == ["warning", "alarm", "alarm"]
+
+
+@pytest.mark.parametrize("killed", [False, True])
+async def test_a_restart_or_a_reload_tells_of_no_budget_twice(
+    path: Path, said: list[Any], *, killed: bool
+) -> None:
+    async with at_work(path, killed=killed) as house:
+        await spend(house, 0.001)
+        await house.reconfigure(A_DOLLAR_A_DAY)
+        await spend(house, 3.0)
+        await house.reconfigure(A_DOLLAR_A_DAY)
+        await spend(house, 3.0)
+    async with at_work(path) as house:
+        await house.reconfigure(A_DOLLAR_A_DAY)
+        await spend(house, 3.0)
+    assert budgets(said) == ["alarm"]
 
 
 # What time alone makes
