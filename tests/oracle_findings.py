@@ -96,9 +96,10 @@ class Day:
         self.own = [e for e in own if e.finished_at >= hour - 23 * HOUR]
         self.failures = [e for e in self.own if not e.success]
 
-    def is_high(self, settings: Settings) -> bool:
+    def is_high(self, settings: Settings, *, lasts: bool) -> bool:
         n, failed = len(self.own), len(self.failures)
         rate = settings.learning.medium_success_rate
+        rate = round((3 * rate + 1) / 4, 9) if lasts else rate
         return n >= settings.risk.min_executions and (n - failed) / n < rate
 
     @property
@@ -123,7 +124,7 @@ def of_the_window(tool: str, own: Executions, now: float, settings: Settings) ->
         day = Day(known, hour)
         latest = [e for e in known if not e.success][-10:]
         span = rates.lasting(at)
-        if not day.is_high(settings):
+        if not day.is_high(settings, lasts=span is not None):
             if span:
                 span.end(at)
         else:

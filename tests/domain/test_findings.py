@@ -77,6 +77,24 @@ def test_too_many_failures_are_found_at_once_and_are_over_when_the_hour_turns(to
     assert one(history(told, NOW + 2 * DAY, "high_failure_rate")).ended == rfc3339(NOW + DAY)
 
 
+def test_a_rate_that_hovers_about_the_limit_is_one_finding(told: Told) -> None:
+    chance = random.Random(1)
+    for minute in range(1440):
+        told.records(NOW + MINUTE * minute, FAILED if chance.random() < 0.2 else {})
+    assert len(history(told, NOW + DAY, "high_failure_rate")) <= 2
+
+
+def test_it_ends_when_a_quarter_less_fail(told: Told) -> None:
+    told.records(NOW, *[FAILED] * 15, *[{}] * 84)
+    assert one(lasting(told, NOW, "high_failure_rate")).evidence.executions == 99
+    told.records(NOW + 1, {})
+    assert lasting(told, NOW + 1, "high_failure_rate") == []
+    assert one(history(told, NOW + 1, "high_failure_rate")).ended == rfc3339(NOW + 1)
+    # Back among what ends it, but not among what begins it.
+    told.records(NOW + 2, FAILED)
+    assert lasting(told, NOW + 2, "high_failure_rate") == []
+
+
 def test_successes_that_leave_the_day_begin_a_finding_at_the_turn_of_the_hour(told: Told) -> None:
     told.records(NOW, *[{}] * 20)
     told.records(NOW + HOUR, *[FAILED, {}] * 2, {})
