@@ -61,6 +61,11 @@ def rfc3339(time: float) -> str:
     return datetime.fromtimestamp(time, UTC).isoformat().removesuffix("+00:00") + "Z"
 
 
+def in_words(time: float) -> str:
+    """Unix seconds as a sentence tells them, to the minute: `2026-01-31 12:00 UTC`."""
+    return f"{datetime.fromtimestamp(time, UTC):%Y-%m-%d %H:%M} UTC"
+
+
 class Part(Protocol):
     """A piece of state that can be written down piece by piece and read back."""
 

@@ -149,7 +149,7 @@ def test_steady_spending_is_foreseen_to_the_minute() -> None:
     assert use.warning is not None
     assert use.warning.severity == "warning"
     assert "$20.00 a day" in use.warning.message
-    assert f"{use.exhausted_at}" in use.warning.message
+    assert f"{use.exhausted_at}"[:16].replace("T", " ") + " UTC" in use.warning.message
 
 
 def test_what_lasts_longer_than_its_period_is_no_cause_for_a_warning() -> None:

@@ -289,6 +289,8 @@ def test_a_recommendation_tells_since_when_where_and_what_helps(told: Told) -> N
     assert found.fallback_cost_ratio == pytest.approx(3.0)
     assert found.fallback_duration_ratio == pytest.approx(1.0)
     assert "Fall back on browser" in found.recommendation
+    # To the minute: nobody reads more.
+    assert f"like this since {rfc3339(NOW)[:16].replace('T', ' ')} UTC." in found.recommendation
     assert found.missing == []
 
 
