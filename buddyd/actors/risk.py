@@ -120,7 +120,7 @@ class RiskActor(ProjectionActor[Risks]):
                 task_id=anomaly.task_id,
                 execution_id=anomaly.execution_id,
                 cost=anomaly.cost,
-                average_cost=anomaly.average_cost,
+                average_cost=round(anomaly.average_cost, 9),
                 ratio=round(anomaly.ratio, 2),
             )
         self._told_seq = self.seq
