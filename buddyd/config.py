@@ -322,7 +322,8 @@ def _wanted(kind: "inspect.Type") -> str:
 
 def _bounds(kind: "inspect.IntType | inspect.FloatType") -> str:
     if kind.gt is not None:
-        return f" above {kind.gt} and at most {kind.le}"
+        # An equal bound of another module, 1.0 for 1, may stand in its place.
+        return f" above {kind.gt:.12g} and at most {kind.le:.12g}"
     return f" from {kind.ge} to {kind.le}"
 
 

@@ -107,15 +107,16 @@ class Daemon:
         }
         # Actors: the consumers before the producer that feeds them.
         news = News(self._mailboxes)
-        environment = Environment(journal, news, store, clock, domain_settings(settings))
+        self.feed = Feed(clock)
+        self._in_force = domain_settings(settings)
+        environment = Environment(journal, news, store, clock, lambda: self._in_force)
         projections: list[ProjectionActor[Any]] = [
             AggregatorActor("aggregator", Pipeline, environment, retention),
             RegistryActor("registry", Registry, environment),
             CapacityActor("capacity", Capacity, environment),
             CostActor("cost", Costs, environment, database.size_on_disk),
-            RiskActor("risk", Risks, environment),
+            RiskActor("risk", Risks, environment, self.feed.all_changed),
         ]
-        self.feed = Feed(clock)
         mailboxes = list(self._mailboxes.values())
         collector = Collector(journal, news, mailboxes, clock, self.feed.publish)
         self.supervisor = Supervisor()
@@ -159,9 +160,9 @@ class Daemon:
         self.server.policy = AccessPolicy(settings.access).roles
         self.health.settings = msgspec.structs.replace(settings, **kept)
         log.set_level(settings.log.level)
-        changed = Reconfigured(domain_settings(self.health.settings))
+        self._in_force = domain_settings(self.health.settings)
         for mailbox in self._mailboxes.values():
-            await mailbox.put(Envelope(changed))
+            await mailbox.put(Envelope(Reconfigured()))
         self.feed.all_changed()
 
 

@@ -25,6 +25,7 @@ MESSAGE_IDS = {
     "database recovered": "38d8beb3bb15499e93e0efd32a1e8f52",
     "tool became LOW": "0db47899b851468a98762b8c9b6b53f8",
     "cost anomaly": "d3a13deeda7549869843d204cb1279fc",
+    "budget warning": "76bca49b39e94b2fb3ccca68acf6a3c4",
     "alarming finding": "5c1c9d0f5c6b4b0a9d0e7be2a4f3c871",
 }
 """A 128-bit id for each event, as sd-id128(3) writes it."""

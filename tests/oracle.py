@@ -217,17 +217,22 @@ def trend(failures: Iterable[bool]) -> str:
 
 
 class Finding(NamedTuple):
-    """A cost that stands out, its place in the list, and what was usual."""
+    """A cost that stands out, its place in the list, and what was usual.
+
+    Of a rise, also the costs since it began.
+    """
 
     place: int
     kind: str
     usual: float
+    since: Sequence[float] = ()
 
 
 def cost_findings(costs: Sequence[float], factor: float, least: int) -> list[Finding]:
     """The anomalies among the costs (all above zero) of one tool for one agent."""
     found: list[Finding] = []
     m, v, rise = 0.0, 0.25, 0.0
+    run: list[float] = []
     for n, cost in enumerate(costs):
         x = math.log(cost)
         if n == 0:
@@ -235,14 +240,16 @@ def cost_findings(costs: Sequence[float], factor: float, least: int) -> list[Fin
             continue
         z = (x - m) / max(math.sqrt(v), 0.1)
         if n >= 30:
+            run = run if rise else []
             rise = max(0.0, rise + max(-3.0, min(3.0, z)) - 0.5)
+            run = [*run, cost] if rise else []
         lasting, rise = rise > 8, 0.0 if rise > 8 else rise
         # What is exactly at the factor is not above it.
         above = cost > factor * math.exp(m) * (1 + 1e-9)
         if n >= least and above and (n < 30 or z > 4):
             found.append(Finding(n, "spike", math.exp(m)))
         elif lasting:
-            found.append(Finding(n, "rise", math.exp(m)))
+            found.append(Finding(n, "rise", math.exp(m), run))
         gain = max(0.02, 1 / (n + 1))
         bound = 3 * max(math.sqrt(v), 0.1)
         step = max(-bound, min(bound, x - m))
@@ -876,7 +883,7 @@ class Oracle:
             spans += findings.silences(agent, entries, now, rules)
         anomalies = list(self._anomalies())
         spans += [findings.spike(e, found.usual) for e, found in anomalies if found.kind == "spike"]
-        risen = {e.seq: found.usual for e, found in anomalies if found.kind == "rise"}
+        risen = {e.seq: found for e, found in anomalies if found.kind == "rise"}
         costly = [e for e in executions if e.cost]
         for (agent, tool), own in _grouped(costly, lambda e: (e.agent, e.tool)).items():
             spans += findings.rises(agent, tool, own, risen)

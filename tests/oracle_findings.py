@@ -6,8 +6,8 @@ its entries is walked once, and what it says is noted as spans of time.
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 from msgspec import Struct
 
@@ -96,9 +96,10 @@ class Day:
         self.own = [e for e in own if e.finished_at >= hour - 23 * HOUR]
         self.failures = [e for e in self.own if not e.success]
 
-    def is_high(self, settings: Settings) -> bool:
+    def is_high(self, settings: Settings, *, lasts: bool) -> bool:
         n, failed = len(self.own), len(self.failures)
         rate = settings.learning.medium_success_rate
+        rate = round((3 * rate + 1) / 4, 9) if lasts else rate
         return n >= settings.risk.min_executions and (n - failed) / n < rate
 
     @property
@@ -123,7 +124,7 @@ def of_the_window(tool: str, own: Executions, now: float, settings: Settings) ->
         day = Day(known, hour)
         latest = [e for e in known if not e.success][-10:]
         span = rates.lasting(at)
-        if not day.is_high(settings):
+        if not day.is_high(settings, lasts=span is not None):
             if span:
                 span.end(at)
         else:
@@ -329,21 +330,38 @@ def spike(e: ExecutionRecorded, usual: float) -> Span:
     return Span("cost_spike", severity, e.seq, at, at, math.inf, subject, evidence, at)
 
 
-def rises(agent: str, tool: str, own: Executions, risen: dict[int, float]) -> list[Span]:
+class Rise(Protocol):
+    """What was usual before costs rose, and what they were since."""
+
+    @property
+    def usual(self) -> float: ...
+    @property
+    def since(self) -> Sequence[float]: ...
+
+
+def rises(agent: str, tool: str, own: Executions, risen: Mapping[int, Rise]) -> list[Span]:
     """Costs that rose: until a hundred executions, or a day, came without another rise."""
     walk = Walk("cost_rise", DAY, agent_id=agent, tool_name=tool)
-    since = 0
+    without = 0
     for e in own:
         span = walk.lasting(e.finished_at)
         if e.seq in risen:
-            since = 0
+            without = 0
             span = span or walk.open(e.seq, e.finished_at)
-            usual = span.evidence.get("usual", risen[e.seq] / 1e9) * 1e9
+            usual = span.evidence.get("usual", risen[e.seq].usual / 1e9)
             before = span.evidence.get("execution_ids", [])
-            span.evidence = _cost(e, usual) | {"execution_ids": [*before, e.execution_id][-10:]}
+            since = risen[e.seq].since
+            value = math.exp(math.fsum(map(math.log, since)) / len(since)) / 1e9
+            span.evidence = {
+                "executions": len(since),
+                "value": value,
+                "usual": usual,
+                "ratio": value / usual,
+                "execution_ids": [*before, e.execution_id][-10:],
+            }
         elif span:
-            since += 1
-            if since == 100:
+            without += 1
+            if without == 100:
                 span.end(e.finished_at)
                 continue
         if span:

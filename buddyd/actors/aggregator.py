@@ -65,6 +65,13 @@ class AggregatorActor(ProjectionActor[Pipeline]):
         self._ids_at = 0.0
         super().__init__(name, new_projection, environment)
 
+    async def start(self) -> None:
+        """Take up the last checkpoint, and fold what came after."""
+        if self._round is not None:
+            reason = "The aggregator actor is restarting after an error."
+            self._end_round(self._round, Unavailable(reason))
+        await super().start()
+
     async def answer(self, request: Request, now: float) -> Answer:
         """Answer a request."""
         match request:
@@ -107,9 +114,6 @@ class AggregatorActor(ProjectionActor[Pipeline]):
     def _begin(self) -> None:
         super()._begin()
         self._hours: dict[int, Hour] = {}
-        if self._round is not None:
-            reason = "The aggregator actor is restarting after an error."
-            self._end_round(self._round, Unavailable(reason))
 
     def _summaries(self, request: GetHourlySummaries, now: float) -> Answer:
         since = -_FAR if request.since is UNSET else -(-request.since // HOUR)

@@ -2,7 +2,6 @@
 
 from msgspec import Struct
 
-from buddyd.domain.settings import DomainSettings
 from buddyd.protocol.messages import Request
 from buddyd.storage.appending import Submitted
 
@@ -28,9 +27,10 @@ class PutAwayDone(Struct, frozen=True):
 
 
 class Reconfigured(Struct, frozen=True):
-    """The settings changed: what is put away is taken up again under the new ones."""
+    """Other settings may be in force: what is put away is taken up again under those that are.
 
-    settings: DomainSettings
+    Whom it does not reach, because it starts or crashes, finds them by itself.
+    """
 
 
 ProjectionMessage = Asked | PutAway | Reconfigured

@@ -53,7 +53,8 @@ class Environment(Struct, frozen=True):
     news: News
     store: ProjectionStore
     clock: Clock
-    settings: DomainSettings
+    settings: Callable[[], DomainSettings]
+    """Those in force, which may be others every time."""
 
 
 class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
@@ -75,7 +76,7 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
         self._news = environment.news
         self._store = environment.store
         self._clock = environment.clock
-        self._settings = environment.settings
+        self._in_force = environment.settings
         self._begin()
 
     @abstractmethod
@@ -84,6 +85,9 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
 
     async def start(self) -> None:
         """Take up the last checkpoint, and fold what came after."""
+        await self._take_up()
+
+    async def _take_up(self) -> None:
         self._begin()
         checkpoint = await self._store.load(self.name, self.projection.version)
         try:
@@ -91,10 +95,13 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
             self.seq = self._saved_seq = checkpoint.seq
         except msgspec.MsgspecError as error:
             await self._discard(error)
-        if self.seq == 0:
+        rebuilt = self.seq == 0
+        if rebuilt:
             # Nothing was put away: what the journal tells is old, whoever was told of it.
             await self._catch_up()
-        self.take_as_known()
+        elif await self.complete():
+            rebuilt = True
+        self.take_as_known(rebuilt=rebuilt)
         await self._catch_up()
 
     async def turn(self, envelopes: list[Envelope[ProjectionMessage]]) -> float | None:
@@ -103,6 +110,8 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
             await self._handle(envelope)
         await self._catch_up_if_possible()
         await self._checkpoint_if_due()
+        if time.monotonic() >= self._not_before:
+            await self._reconfigure()
         return self._seconds_to_wait()
 
     async def _handle(self, envelope: Envelope[ProjectionMessage]) -> None:
@@ -111,8 +120,8 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
                 envelope.answer(await self._reply(asked))
             case PutAway(seq=seq):
                 envelope.answer(await self._put_away(seq))
-            case Reconfigured(settings=settings):
-                await self._reconfigure(settings)
+            case Reconfigured():
+                await self._reconfigure()
 
     async def stop(self) -> None:
         """Put away everything. Where storage refuses, the journal still has it."""
@@ -156,8 +165,28 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
     def collected(self) -> None:
         """What was gathered is committed."""
 
-    def take_as_known(self) -> None:
-        """What the projection holds now is no news, but all that it will find is."""
+    async def complete(self) -> bool:
+        """Make up for what an older version did not put away; whether there was such a thing."""
+        return False
+
+    async def _rebuilt(self) -> P:
+        """The projection as the journal alone makes it, up to the entry folded last."""
+        projection, seq = self._new_projection(self._settings), 0
+        while entries := await self._journal.read(seq, READ_ENTRIES):
+            seq = entries[-1].seq
+            for segment in segments([e for e in entries if e.seq <= self.seq], SEGMENT_ENTRIES):
+                projection.fold(segment)
+                self.progressed()
+                await anyio.lowlevel.checkpoint()
+            if seq >= self.seq:
+                break
+        return projection
+
+    def take_as_known(self, *, rebuilt: bool) -> None:
+        """What the projection holds now is no news, but all that it will find is.
+
+        It was `rebuilt` from the journal, at least in part, or else taken up as it was put away.
+        """
 
     def report(self) -> None:
         """Log what is news.
@@ -167,6 +196,7 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
         """
 
     def _begin(self) -> None:
+        self._settings = self._in_force()
         self.projection = self._new_projection(self._settings)
         self.seq = self._saved_seq = 0
         self._unsaved: dict[tuple[str, str | int], Change] = {}
@@ -234,17 +264,23 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
             log.exception("a request could not be answered", actor=self.name, request=request)
             return error
 
-    async def _reconfigure(self, settings: DomainSettings) -> None:
-        # What was folded stays as it is: a limit of what is unusual holds for what comes. What is
-        # made of it follows at once; for budgets that are new, the projection begins with what
-        # it has.
+    async def _reconfigure(self) -> None:
+        """Take over the settings in force; where storage refuses, this is tried again.
+
+        What was folded stays as it is: a limit of what is unusual holds for what comes. What is
+        made of it follows at once; for budgets that are new, the projection begins with what it
+        has.
+        """
+        if self._in_force() == self._settings:
+            return
         try:
             await self.checkpoint()
         except StorageRefused as error:
-            log.warning("settings not taken over", actor=self.name, reason=error.reason)
+            self._not_before = time.monotonic() + REFUSED_SECONDS
+            self._checkpoint_soon()
+            log.warning("settings not taken over yet", actor=self.name, reason=error.reason)
             return
-        self._settings = settings
-        await self.start()
+        await self._take_up()
 
     async def _put_away(self, seq: int) -> object:
         try:
@@ -266,6 +302,10 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
         except StorageRefused as error:
             self._not_before = time.monotonic() + REFUSED_SECONDS
             log.warning("checkpoint refused", actor=self.name, reason=error.reason)
+
+    def _checkpoint_soon(self) -> None:
+        """A checkpoint is due now, though nothing was folded."""
+        self._dirty_since = -math.inf
 
     def _seconds_to_checkpoint(self) -> float:
         due = max(self._dirty_since + CHECKPOINT_SECONDS, self._not_before)

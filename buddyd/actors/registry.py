@@ -46,7 +46,7 @@ class RegistryActor(ProjectionActor[Registry]):
         """They are committed."""
         self._profiles.clear()
 
-    def take_as_known(self) -> None:
+    def take_as_known(self, *, rebuilt: bool) -> None:  # noqa: ARG002
         """The tools that are LOW are known to be."""
         self._low = frozenset(self.projection.tools.low())
 

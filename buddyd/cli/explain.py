@@ -20,7 +20,7 @@ from buddyd.domain.settings import DomainSettings
 
 Kind = Literal["tool", "agent"]
 
-_RECORDS = 1000
+_RECORDS = _FINDINGS = 1000
 _DEFAULTS = DomainSettings()
 
 
@@ -107,10 +107,12 @@ def _unknown(who: str, name: str, known: Iterable[str]) -> str:
 
 def _about_tool(client: Client, everything: Everything, name: str) -> ToolEvidence:
     profile = next(p for p in everything.learning.tool_profiles if p.tool_name == name)
-    advice = client.get_tool_recommendations().recommendations
+    answer = client.get_tool_recommendations()
+    advice = answer.recommendations + answer.watch
     return ToolEvidence(
         profile=profile,
         pattern=everything.risks.failure_patterns.get(name),
+        history=client.get_risk_history(tool_name=name, limit=_FINDINGS),
         recommendation=next((each for each in advice if each.tool == name), None),
         records=client.get_executions(tool_name=name, limit=_RECORDS).executions,
         settings=_settings(client),
@@ -124,6 +126,7 @@ def _about_agent(client: Client, everything: Everything, name: str) -> AgentEvid
         status=next(each for each in everything.agents.agents if each.agent_id == name),
         forecast=next(each for each in capacity.forecasts if each.agent_id == name),
         window_seconds=capacity.window_seconds,
+        history=client.get_risk_history(agent_id=name, limit=_FINDINGS),
         records=client.get_executions(agent_id=name, limit=_RECORDS).executions,
         settings=_settings(client),
     )

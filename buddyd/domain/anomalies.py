@@ -30,6 +30,9 @@ class Finding(Struct, frozen=True):
     kind: AnomalyKind
     usual: float
     """What the tool usually costs that agent, in the unit of the cost."""
+    recent: float = 0.0
+    """Of a rise, what it has cost on average (geometric) since it began, and how often it ran."""
+    executions: int = 1
 
 
 class Baseline(Struct):
@@ -42,6 +45,9 @@ class Baseline(Struct):
     variance: float = START_VARIANCE
     rise: float = 0.0
     """The cumulative sum of what is above the usual (CUSUM)."""
+    run: int = 0
+    """Costs since it began to rise, and the sum of their logarithms."""
+    run_sum: float = 0.0
 
     def add(self, cost: float, factor: float, least_count: int) -> Finding | None:
         """Take in a cost above zero; says whether it stood out from those before it."""
@@ -51,12 +57,13 @@ class Baseline(Struct):
         deviation = max(math.sqrt(self.variance), LEAST_DEVIATION)
         z = (x - self.mean) / deviation
         clipped = CLIP if z > CLIP else max(z, -CLIP)
-        rises = self.count >= SPREAD_KNOWN and self._rises(clipped)
+        rises = self.count >= SPREAD_KNOWN and self._rises(clipped, x)
         finding = None
         if self._is_spike(z, x - self.mean, factor, least_count):
             finding = Finding("spike", math.exp(self.mean))
         elif rises:
-            finding = Finding("rise", math.exp(self.mean))
+            recent = math.exp(self.run_sum / self.run)
+            finding = Finding("rise", math.exp(self.mean), recent, self.run)
         self._learn(clipped * deviation)
         return finding
 
@@ -64,8 +71,13 @@ class Baseline(Struct):
         unusual = z > SPIKE_Z if self.count >= SPREAD_KNOWN else self.count >= least_count
         return unusual and above > math.log(factor) + ROUNDING
 
-    def _rises(self, clipped: float) -> bool:
+    def _rises(self, clipped: float, x: float) -> bool:
+        if not self.rise:
+            self.run, self.run_sum = 0, 0.0
         rise = self.rise + clipped - RISE_SLACK
+        if rise > 0.0:
+            self.run += 1
+            self.run_sum += x
         self.rise = rise if 0.0 < rise <= RISE_ALARM else 0.0
         return rise > RISE_ALARM
 

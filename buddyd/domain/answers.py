@@ -15,7 +15,6 @@ ReportedState = Literal["IDLE", "BUSY", "ERROR"]
 BudgetPeriod = Literal["day", "month"]
 ReportedPeriod = Literal["day", "month", "total"]
 BudgetScope = Literal["all", "agent", "tool", "service"]
-BudgetSeverity = Literal["info", "warning", "alarm"]
 Level = Literal["HIGH", "MEDIUM", "LOW"]
 Trend = Literal["improving", "stable", "degrading"]
 Pattern = Literal["streak", "high_failure_rate", "dominant_error", "degrading"]
@@ -250,7 +249,7 @@ class Reconciliation(Answer, frozen=True):
 class BudgetWarning(Answer, frozen=True):
     """A budget is used up, will be, or may be before its period ends."""
 
-    severity: BudgetSeverity
+    severity: Severity
     message: str
 
 

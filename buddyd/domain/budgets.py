@@ -8,10 +8,10 @@ from msgspec import Struct, field
 
 from buddyd.domain.answers import (
     BudgetScope,
-    BudgetSeverity,
     BudgetUse,
     BudgetWarning,
     ReportedPeriod,
+    Severity,
 )
 from buddyd.domain.burn import HOURS_OF_RATE, Burn, Spending, burn, exhaustion
 from buddyd.domain.journal import NANODOLLARS, BudgetReported
@@ -19,7 +19,7 @@ from buddyd.domain.ledger import QUARTER, Ledger, Span, period, quarter_of, scop
 from buddyd.domain.meter import DAY, Point, follow
 from buddyd.domain.projection import Table
 from buddyd.domain.settings import Budget
-from buddyd.domain.windows import HOUR, rfc3339
+from buddyd.domain.windows import HOUR, in_words, rfc3339
 
 MOST_SERVICES = 100
 """Services that are remembered; the one reported longest ago makes room."""
@@ -85,14 +85,14 @@ class Use(Struct, frozen=True, kw_only=True):
     ) -> BudgetWarning | None:
         budget = f"The budget of {_money(self.limit)}{_PERIODS[self.period]}"
         spent = f"{_money(self.used or 0)} of it {'are' if self.used else 'is'} spent"
-        severity: BudgetSeverity
+        severity: Severity
         if exhausted:
             severity, message = "alarm", f"{budget} is used up: {spent}."
         elif likely is not None:
             rate = f"at {_money(round(self.burn.rate))} an hour"
-            severity, message = "warning", f"{budget} will last until {rfc3339(likely)} {rate}."
+            severity, message = "warning", f"{budget} will last until {in_words(likely)} {rate}."
         elif low is not None:
-            severity, message = "info", f"{budget} may be used up as early as {rfc3339(low)}."
+            severity, message = "info", f"{budget} may be used up as early as {in_words(low)}."
         else:
             return None
         return BudgetWarning(severity=severity, message=message)

@@ -70,4 +70,6 @@ def exhaustion(left: int, measured: Burn) -> Exhaustion:
     half = rate * left + noise / 2
     root = math.sqrt(max(0.0, half * half - a * left * left))
     high = (half + root) / a if a > 0 else math.inf
-    return Exhaustion(left * left / (half + root), left / rate, high)
+    likely = left / rate
+    # Without noise all three are the same, whatever the last digit of a quotient says.
+    return Exhaustion(min(likely, left * left / (half + root)), likely, max(likely, high))

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from buddyd.domain import budgets
 from buddyd.domain.answers import (
     ApiUsage,
+    BudgetUse,
     Costing,
     Reconciliation,
     StorageUsage,
@@ -23,6 +24,7 @@ from buddyd.domain.projection import Change, Projection
 from buddyd.domain.reconciliation import Sources
 from buddyd.domain.segment import Segment
 from buddyd.domain.settings import DomainSettings
+from buddyd.domain.warnings import BudgetWarnings
 from buddyd.domain.windows import (
     GRACE_HOURS,
     GRACE_MINUTES,
@@ -60,6 +62,7 @@ class Costs(Projection):
         self._ledger = Ledger(settings.budgets, settings.zone)
         self._sources = Sources()
         self._services = budgets.Services()
+        self._warnings = BudgetWarnings()
         # Executions, costs and estimates of all tools by minute, as far as they were asked for.
         self._minutes: dict[int, Cell] = {}
         self.parts = {
@@ -69,6 +72,7 @@ class Costs(Projection):
             "tier2": self._tier2,
             "sources": self._sources.table,
             "services": self._services.table,
+            "warned": self._warnings.warned,
             **self._ledger.parts,
         }
 
@@ -132,6 +136,11 @@ class Costs(Projection):
             budgets=[use.answer(now) for use in self._uses(now)],
             reconciliation=self._reconciliation(now),
         )
+
+    def take_warnings(self, now: float) -> list[BudgetUse]:
+        """The budgets of which there is worse to tell at `now` than this gave in their period."""
+        self._ledger.advance(now)
+        return self._warnings.take(self._uses(now), now)
 
     @property
     def records(self) -> int:

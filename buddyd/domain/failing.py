@@ -24,6 +24,8 @@ STREAK = 3
 """Failures in a row from which on it is a pattern."""
 LONG_STREAK = 10
 ALARM_RATE = 0.5
+RELIEF = 0.25
+"""A high failure rate lasts until it is lower than what made it one by this share of it."""
 ALARM_EXECUTIONS = 20
 HOURS_AHEAD = 1
 """An execution may end this many hours after the one in which it is recorded."""
@@ -101,14 +103,15 @@ class FailingTools:
         """Whether these can only be counted: nothing fails, and nothing lasts that they end."""
         watched = tool.watched
         few = watched.executions < self._settings.risk_min_executions
-        could_be_high = watched.failed and (few or self._is_high(watched))
+        could_be_high = watched.failed and (few or self._is_high(watched, lasts=True))
         return not tool.streak and not could_be_high and all(map(success, executions))
 
     def _step(self, name: str, tool: Watchable, executions: Sequence[ExecutionRecorded]) -> None:
         watched, book = tool.watched, self._book
         start = float(watched.floor * HOUR)
-        least, medium = self._settings.risk_min_executions, self._settings.medium_success_rate
+        least = self._settings.risk_min_executions
         is_high = book.has_open("high_failure_rate", name)
+        limit = self._limit(lasts=is_high)
         for each in executions:
             counts = each.finished_at >= start
             watched.executions += counts
@@ -117,17 +120,23 @@ class FailingTools:
             elif tool.streak:
                 self._succeed(name, tool, each)
             count = watched.executions
-            high = count >= least and (count - watched.failed) / count < medium
+            high = count >= least and (count - watched.failed) / count < limit
             if counts and (high or is_high):
                 self._assess_rate(name, watched, each.recorded_at, each.seq)
-                is_high = high
+                is_high, limit = high, self._limit(lasts=high)
         self._evidence(name, watched)
         del watched.ids[:-MOST_IDS]
 
-    def _is_high(self, watched: Watched) -> bool:
-        executions, settings = watched.executions, self._settings
+    def _is_high(self, watched: Watched, *, lasts: bool) -> bool:
+        executions = watched.executions
         rate = ratio(executions - watched.failed, executions)
-        return executions >= settings.risk_min_executions and rate < settings.medium_success_rate
+        return executions >= self._settings.risk_min_executions and rate < self._limit(lasts=lasts)
+
+    def _limit(self, *, lasts: bool) -> float:
+        """The success rate below which too many fail. What hovers about it is one finding."""
+        medium = self._settings.medium_success_rate
+        # 85 % is 0.85, and not a little more.
+        return round(medium + RELIEF * (1.0 - medium), 9) if lasts else medium
 
     def _succeed(self, name: str, tool: Watchable, each: ExecutionRecorded) -> None:
         if tool.streak >= STREAK:
@@ -198,8 +207,8 @@ class FailingTools:
 
     def _assess_rate(self, name: str, watched: Watched, at: float, seq: int) -> None:
         """Open, worsen or close the case of a tool of which too many executions fail."""
-        high = self._is_high(watched)
         case = self._book.find("high_failure_rate", name)
+        high = self._is_high(watched, lasts=case is not None)
         if case is None:
             if not high:
                 return

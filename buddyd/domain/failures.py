@@ -18,6 +18,7 @@ from buddyd.domain.watched import (
     MOST_ERROR_TYPES,
     UNKNOWN,
     Watchable,
+    Watched,
 )
 from buddyd.domain.windows import (
     GRACE_HOURS,
@@ -126,6 +127,16 @@ class Failures:
             if has_left(tool.last_finished, self._recorded_hour):
                 self._cases.close(name, tool.watched)
                 self.tools.drop(name)
+
+    def adopt(self, rebuilt: "Failures", seq: int) -> None:
+        """Take what leads to findings; where there is nothing, note that at entry `seq`."""
+        self.month_agents.adopt(rebuilt.month_agents)
+        self.month_means.adopt(rebuilt.month_means)
+        for name in self.tools.rows:
+            tool, other = self.tools.touch(name), rebuilt.tools.get(name)
+            if tool is not None:
+                tool.watched = other.watched if other else Watched(seq=seq)
+                tool.agents = other.agents if other else []
 
     def ahead(self, now: float) -> Iterator[Case]:
         """The cases as `now` has made them, where nothing was recorded since."""

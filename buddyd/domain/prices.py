@@ -50,7 +50,7 @@ class Prices:
         else:
             case.ids = [*case.ids[1 - MOST_IDS :], each.execution_id]
         case.last = max(case.last, each.finished_at)
-        case.value = float(each.cost)
+        case.value, case.executions = finding.recent, finding.executions
         if key not in self.risen.rows and len(self.risen.rows) >= MOST_RISEN:
             rows = self.risen.rows
             self._stop(min(rows, key=lambda other: rows[other].seq), each.finished_at)

@@ -100,6 +100,11 @@ class Table(Generic[S]):
         if self.rows.pop(key, None) is not None:
             self._touched.add(key)
 
+    def adopt(self, other: "Table[S]") -> None:
+        """Take all rows of another table."""
+        for key, row in other.rows.items():
+            self.put(key, row)
+
     def changes(self) -> Iterator[tuple[str | int, bytes | None]]:
         """Every row that was touched; None where it is gone."""
         for key in self._touched:

@@ -11,7 +11,7 @@ from buddyd.domain.findings import Case
 from buddyd.domain.journal import ratio
 from buddyd.domain.settings import DomainSettings
 from buddyd.domain.watched import UNKNOWN
-from buddyd.domain.windows import rfc3339
+from buddyd.domain.windows import in_words, rfc3339
 
 AGENTS_TOLD = 5
 FEW_TASKS = 3
@@ -75,7 +75,7 @@ def _sentences(trouble: Trouble) -> Iterable[str]:
     else:
         yield "Its failures carry no error type: record one to see what fails."
     if trouble.since is not None:
-        yield f"It has been failing like this since {rfc3339(trouble.since)}."
+        yield f"It has been failing like this since {in_words(trouble.since)}."
     if len(trouble.agents) == 1 and trouble.failed > 1:
         yield f"All of its failures are those of {next(iter(trouble.agents))}."
     elif trouble.agents and trouble.failed > 1:

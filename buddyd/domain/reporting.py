@@ -1,20 +1,22 @@
 """Findings in words and in the units of the answers."""
 
+import math
+
 from buddyd.domain.answers import Evidence, FindingKind, RiskFinding
 from buddyd.domain.findings import Case
 from buddyd.domain.journal import MICROSECONDS, NANODOLLARS
 from buddyd.domain.windows import rfc3339
 
 _SENTENCES: dict[FindingKind, str] = {
-    "streak": "{tool} failed {executions} times in a row.",
-    "high_failure_rate": "{failed} of {executions} executions of {tool} failed within a day.",
-    "dominant_error": "`{error}` is behind {failed} of {executions} failures of {tool}.",
-    "degrading": "{tool} fails more often than it used to.",
-    "cost_spike": "{tool} cost {agent} ${value:.4f} once, {ratio:.1f} times the usual.",
-    "cost_rise": "{tool} now costs {agent} more: ${value:.4f}, {ratio:.1f} times the usual.",
-    "slow_down": "{tool} takes {value:.3g} s, {ratio:.1f} times the usual.",
-    "loop": "{agent} ran {tool} {executions} times on {task}, and nothing else there.",
-    "silent": "{agent} fell silent with {waiting} tasks waiting or open.",
+    "streak": "{tool} failed {executions:,} times in a row.",
+    "high_failure_rate": "{failed:,} of {executions:,} executions of {tool} failed within a day.",
+    "dominant_error": "`{error}` is behind {failed:,} of {executions:,} failures of {tool}.",
+    "degrading": "{tool} fails more often than it used to: {failed:,} of {executions:,} since.",
+    "cost_spike": "{tool} cost {agent} {dollars} once, {ratio:.1f} times the usual.",
+    "cost_rise": "{tool} now costs {agent} {dollars} on average, {ratio:.1f} times the usual.",
+    "slow_down": "{tool} takes {seconds:.3g} s on average, {ratio:.1f} times the usual.",
+    "loop": "{agent} ran {tool} {executions:,} times on {task}, and nothing else there.",
+    "silent": "{agent} fell silent with {tasks} waiting or open.",
 }
 
 
@@ -36,17 +38,26 @@ def describe(case: Case, now: float) -> RiskFinding:
 
 
 def _summary(case: Case) -> str:
+    value = _told(case, case.value) or 0.0
     return _SENTENCES[case.kind].format(
         tool=case.tool,
         agent=case.agent,
         task=case.task,
         executions=case.executions,
-        failed=case.failed,
+        failed=case.failed or 0,
         error=case.error_type,
-        waiting=case.waiting,
-        value=_told(case, case.value) or 0.0,
+        tasks="1 task" if case.waiting == 1 else f"{case.waiting:,} tasks" if case.waiting else "",
+        dollars=_dollars(value),
+        seconds=value,
         ratio=_ratio(case) or 0.0,
     )
+
+
+def _dollars(value: float) -> str:
+    """With three digits that say something, however little it is."""
+    if value >= 1.0 or not value:
+        return f"${value:,.2f}"
+    return f"${value:.{2 - math.floor(math.log10(value))}f}"
 
 
 def _evidence(case: Case) -> Evidence:

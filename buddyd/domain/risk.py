@@ -6,6 +6,7 @@ from operator import attrgetter
 
 from msgspec import Struct
 
+from buddyd.domain.alarms import Alarms
 from buddyd.domain.anomalies import Baseline, Finding
 from buddyd.domain.answers import (
     AnomalyKind,
@@ -28,7 +29,15 @@ from buddyd.domain.reporting import describe
 from buddyd.domain.segment import Segment
 from buddyd.domain.settings import DomainSettings
 from buddyd.domain.watch import Wanted, Watch
-from buddyd.domain.windows import GRACE_MINUTES, Window, day_floor, minute_of, rfc3339
+from buddyd.domain.windows import (
+    GRACE_MINUTES,
+    HOUR,
+    Window,
+    day_floor,
+    hour_of,
+    minute_of,
+    rfc3339,
+)
 
 MOST_BASELINES = 20_000
 ANOMALIES_SHOWN = 100
@@ -85,6 +94,7 @@ class Risks(Projection):
         self._anomalies: Table[Anomaly] = Table(Anomaly)
         self._anomaly_counts = Window(GRACE_MINUTES)
         self._prices = Prices(self._book)
+        self._alarms = Alarms()
         self.parts = {
             "day": self._failures.day,
             "day_errors": self._failures.day_errors,
@@ -100,12 +110,28 @@ class Risks(Projection):
             "anomalies": self._anomalies,
             "anomaly_counts": self._anomaly_counts,
             "risen": self._prices.risen,
+            "told": self._alarms.told,
             **self._watch.parts,
         }
 
     def restore(self, changes: Iterable[Change]) -> None:
         """Take up what was put away, in an empty projection."""
         super().restore(changes)
+        self._book.restored()
+
+    @property
+    def lacks_findings(self) -> bool:
+        """Whether a version that did not look for findings put it away."""
+        return any(not tool.watched.seq for tool in self._failures.tools.rows.values())
+
+    def adopt(self, rebuilt: "Risks", seq: int) -> None:
+        """Take what leads to findings from one that was `rebuilt` from the journal.
+
+        This one has folded it up to entry number `seq`, and keeps what goes back further.
+        """
+        self._failures.adopt(rebuilt._failures, seq)  # noqa: SLF001 - one of its own kind
+        self._fallbacks.means.adopt(rebuilt._fallbacks.means)  # noqa: SLF001 - the same
+        self._watch.adopt(rebuilt._watch)  # noqa: SLF001 - the same
         self._book.restored()
 
     def fold(self, segment: Segment) -> None:
@@ -158,10 +184,30 @@ class Risks(Projection):
             findings=[describe(case, now) for case in found[:limit]],
         )
 
-    def alarms_after(self, seq: int, now: float) -> list[RiskFinding]:
-        """What became an alarm with an entry after number `seq` and lasts at `now`."""
-        found = [case for case in self._watch.lasting(now) if case.alarm_seq > seq]
-        return [describe(case, now) for case in sorted(found, key=lambda c: c.alarm_seq)]
+    def has_untold_alarms(self, now: float, heard_from: float) -> bool:
+        """Whether there are alarms at `now` that `take_alarms` has not given."""
+        return bool(self._untold(self._watch.lasting(now), now, heard_from))
+
+    def take_alarms(self, now: float, heard_from: float) -> list[RiskFinding]:
+        """What is alarming at `now`, each once, in the order in which it became so.
+
+        Whoever could not be heard before `heard_from` may not have been silent till then.
+        """
+        lasting = self._watch.lasting(now)
+        news = self._untold(lasting, now, heard_from)
+        self._alarms.tell(lasting, news, now)
+        return [describe(case, now) for case in news]
+
+    def next_alarm(self, now: float, heard_from: float) -> float:
+        """The earliest time after `now` at which there may be one, though nothing is recorded."""
+        next_hour = float((hour_of(now) + 1) * HOUR)
+        return min(next_hour, self._watch.next_silence(now, heard_from))
+
+    def _untold(self, lasting: Iterable[Case], now: float, heard_from: float) -> list[Case]:
+        can_be_silent = now >= heard_from + self._settings.offline_after_seconds
+        return [
+            case for case in self._alarms.untold(lasting) if can_be_silent or case.kind != "silent"
+        ]
 
     def anomalies_after(self, seq: int) -> list[CostAnomaly]:
         """The costs of entries after number `seq` that stand out, in the order of recording."""

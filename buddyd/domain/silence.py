@@ -72,6 +72,17 @@ class Silence:
             if case is not None:
                 yield case
 
+    def next_moment(self, now: float, heard_from: float) -> float:
+        """The earliest time after `now` at which one may have fallen silent, if nothing comes."""
+        moments = [
+            max(agent.heard, heard_from) + self._offline_after
+            for agent in self.agents.rows.values()
+            if agent.reports and (agent.queue_depth or agent.tasks)
+        ]
+        # One that is heard from now on, for the first time or again, is not silent for so long.
+        moments.append(now + self._offline_after)
+        return min(each for each in moments if each > now)
+
     def _hear(self, agent: Listened, executions: Sequence[ExecutionRecorded]) -> None:
         latest = max(map(recorded_at, executions))
         if latest >= agent.heard + self._offline_after:

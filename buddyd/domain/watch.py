@@ -13,6 +13,8 @@ from buddyd.domain.silence import Silence
 from buddyd.domain.slowness import SlowTools
 from buddyd.domain.windows import Part, hour_of, month_floor
 
+KNOWN_BETTER = frozenset({"degrading", "cost_spike", "cost_rise"})
+"""Of these kinds, what was usual is known from before the journal begins, without the cases."""
 Wanted = Callable[[Case], bool]
 
 
@@ -41,6 +43,15 @@ class Watch:
         self._loops.fold(segment)
         self._silence.fold(segment)
 
+    def adopt(self, rebuilt: "Watch") -> None:
+        """Take what leads to findings, and those that were found."""
+        self._slow.paces.adopt(rebuilt._slow.paces)  # noqa: SLF001 - one of its own kind
+        self._loops.runners.adopt(rebuilt._loops.runners)  # noqa: SLF001 - the same
+        self._silence.agents.adopt(rebuilt._silence.agents)  # noqa: SLF001 - the same
+        for case in rebuilt._book.cases():  # noqa: SLF001 - the same
+            if case.kind not in KNOWN_BETTER:
+                self._book.table.put(case.finding_id, case)
+
     def advance(self, now: float) -> None:
         """Let the windows end at `now`."""
         if self._hour != (hour := hour_of(now)):
@@ -65,6 +76,10 @@ class Watch:
             if hour_of(case.ended_by(now) or now) >= floor and wanted(case)
         ]
         return sorted(found, key=lambda c: (-c.began, c.place))
+
+    def next_silence(self, now: float, heard_from: float) -> float:
+        """The earliest time after `now` at which an agent may have fallen silent."""
+        return self._silence.next_moment(now, heard_from)
 
     def describe(self, case: Case, now: float) -> RiskFinding:
         """A case that lasts, as the answer tells it; told again where nothing has changed."""

@@ -67,6 +67,11 @@ def rfc3339(time: float) -> str:
     return datetime.fromtimestamp(time, UTC).isoformat().removesuffix("+00:00") + "Z"
 
 
+def in_words(time: float) -> str:
+    """Unix seconds as a sentence tells them, to the minute: `2026-01-31 12:00 UTC`."""
+    return f"{datetime.fromtimestamp(time, UTC):%Y-%m-%d %H:%M} UTC"
+
+
 class Part(Protocol):
     """A piece of state that can be written down piece by piece and read back."""
 
@@ -184,6 +189,12 @@ class Window(Buckets):
                 _increase(self.totals, key, [change * value for value in cell])
         self.drop_before(floor - self.grace)
         return True
+
+    def adopt(self, other: "Window") -> None:
+        """Add all buckets of another window."""
+        for number in other:
+            for key, cell in other.get(number).items():
+                self.add(number, key, cell)
 
     def restore(self, key: str | int, state: bytes) -> None:
         """Take back one bucket, and count it."""

@@ -12,7 +12,7 @@ from buddyd.actors.aggregator import AggregatorActor
 from buddyd.actors.capacity import CapacityActor
 from buddyd.actors.collector import Collector
 from buddyd.actors.cost import CostActor
-from buddyd.actors.messages import Asked, ProjectionMessage, PutAway
+from buddyd.actors.messages import Asked, ProjectionMessage, PutAway, Reconfigured
 from buddyd.actors.news import MOST_ENTRIES, News
 from buddyd.actors.projecting import Environment, ProjectionActor
 from buddyd.actors.registry import RegistryActor
@@ -27,7 +27,7 @@ from buddyd.domain.registry import Registry
 from buddyd.domain.risk import Risks
 from buddyd.domain.settings import DomainSettings
 from buddyd.protocol.messages import GetApiUsageAndCosting, GetTaskPipeline, Request
-from buddyd.runtime.channels import Mailbox, ask
+from buddyd.runtime.channels import Envelope, Mailbox, ask
 from buddyd.runtime.supervisor import Child, RestartPolicy, State, Supervisor
 from buddyd.storage.appending import Submitted
 from buddyd.storage.database import Database, open_database
@@ -53,15 +53,17 @@ class House:
         news: int = MOST_ENTRIES,
         new_costs: Callable[[DomainSettings], Costs] = Costs,
         new_retention: type[Retention] = Retention,
+        now: float = NOW,
     ) -> None:
         """`woken` are the projections that the collector wakes, `news` how many it keeps."""
-        self.now = NOW
+        self.now = now
         self.database = database
         self.journal = Journal(database, 1000, 1000)
         self.store = ProjectionStore(database)
+        self.settings = DomainSettings()
         self.news = News(NAMES, news)
         environment = Environment(
-            self.journal, self.news, self.store, self._clock, DomainSettings()
+            self.journal, self.news, self.store, self._clock, lambda: self.settings
         )
         retention = new_retention(database, self.store, RetentionSettings(), folders=len(NAMES))
         self.actors: dict[str, ProjectionActor[Any]] = {
@@ -111,6 +113,12 @@ class House:
         """Have projections write their checkpoints now."""
         for name in names or NAMES:
             await ask(self.mailboxes[name], PutAway(self.journal.last_seq))
+
+    async def reconfigure(self, settings: DomainSettings) -> None:
+        """Let other settings be in force, and tell the actors."""
+        self.settings = settings
+        for mailbox in self.mailboxes.values():
+            await mailbox.put(Envelope(Reconfigured()))
 
     async def running(self, name: str) -> None:
         """Wait until an actor has (re)started."""

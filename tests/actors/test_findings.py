@@ -5,10 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 from structlog.testing import capture_logs
 
-from tests.actors.house import at_work
-from tests.storage.records import execution
+from buddyd.actors import projecting
+from buddyd.domain.journal import NANODOLLARS
+from buddyd.domain.settings import Budget, DomainSettings
+from buddyd.protocol.messages import GetRiskPatterns
+from buddyd.runtime.channels import ask
+from tests.actors.house import House, at_work
+from tests.storage.records import DAY, HOUR, NOW, execution, full_disk, report
 
 pytestmark = pytest.mark.anyio
 
@@ -29,6 +35,12 @@ def findings(said: list[Any]) -> list[tuple[str, str]]:
     """What was found about which tool, in order."""
     found = ("tool became LOW", "cost anomaly")
     return [(each["event"], each["tool_name"]) for each in said if each["event"] in found]
+
+
+def alarms(said: list[Any]) -> list[tuple[str, str]]:
+    """What was alarming, by kind, and about whom, in order."""
+    told = [each for each in said if each["event"] == "alarming finding"]
+    return [(each["kind"], each["agent_id"] or each["tool_name"]) for each in told]
 
 
 def failing(tool: str, count: int) -> Iterator[Any]:
@@ -110,13 +122,167 @@ async def test_what_a_kill_left_untold_is_told_after_the_restart(
     assert sorted(findings(said)) == [("cost anomaly", "dear"), ("tool became LOW", "broken")]
 
 
-async def test_what_is_rebuilt_from_the_journal_is_no_news(path: Path, said: list[Any]) -> None:
+async def test_what_is_rebuilt_from_the_journal_is_no_news(
+    path: Path, said: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with at_work(path) as house:
-        await house.record(*failing("broken", 5), *costing(*[0.01] * 10, 0.05))
+        await house.record(*failing("broken", 15), *costing(*[0.01] * 10, 0.05))
         await house.put_away()
+        assert alarms(said) == [("streak", "broken")]
         said.clear()
+        # It puts itself away meanwhile.
+        monkeypatch.setattr(projecting, "CHECKPOINT_ENTRIES", 20)
         for name in ("registry", "risk"):
             await house.store.discard(name)
             await house.actors[name].start()
         await house.put_away()
-    assert findings(said) == []
+    assert findings(said) == alarms(said) == []
+
+
+# Budgets
+
+
+A_DOLLAR_A_DAY = DomainSettings(budgets=(Budget(limit=NANODOLLARS, period="day"),))
+
+
+def budgets(said: list[Any]) -> list[str]:
+    """How bad what was told of budgets is, in order."""
+    return [each["severity"] for each in said if each["event"] == "budget warning"]
+
+
+async def spend(house: House, dollars: float) -> None:
+    await house.record(execution(cost_actual=dollars, finished_at=house.now))
+    await house.put_away("cost")
+
+
+async def test_a_budget_is_told_of_before_it_is_used_up_and_when_it_is(
+    path: Path, said: list[Any]
+) -> None:
+    async with at_work(path) as house:
+        await house.reconfigure(A_DOLLAR_A_DAY)
+        await spend(house, 0.001)
+        assert budgets(said) == []
+        for dollars, told in ((0.5, ["warning"]), (0.1, ["warning"]), (0.4, ["warning", "alarm"])):
+            await spend(house, dollars)
+            assert budgets(said) == told
+        await spend(house, 5.0)
+        assert budgets(said) == ["warning", "alarm"]
+        event = next(each for each in said if each["event"] == "budget warning")
+        assert (event["scope"], event["limit"]) == ("all", 1.0)
+        assert event["summary"].startswith("The budget of $1.00 a day will last until ")
+        # So is the next day's.
+        house.now += DAY
+        await spend(house, 3.0)
+        assert budgets(said) == ["warning", "alarm", "alarm"]
+
+
+@pytest.mark.parametrize("killed", [False, True])
+async def test_a_restart_or_a_reload_tells_of_no_budget_twice(
+    path: Path, said: list[Any], *, killed: bool
+) -> None:
+    async with at_work(path, killed=killed) as house:
+        await spend(house, 0.001)
+        await house.reconfigure(A_DOLLAR_A_DAY)
+        await spend(house, 3.0)
+        await house.reconfigure(A_DOLLAR_A_DAY)
+        await spend(house, 3.0)
+    async with at_work(path) as house:
+        await house.reconfigure(A_DOLLAR_A_DAY)
+        await spend(house, 3.0)
+    assert budgets(said) == ["alarm"]
+
+
+# What time alone makes
+
+
+async def heard(house: House, agent: str = "scout", **members: Any) -> None:  # noqa: ANN401
+    """A heartbeat comes."""
+    sent = report(agent, **{"queue_depth": 3, **members})
+    await ask(house.inbox, structs.replace(sent, received_at=house.now))
+
+
+async def later(house: House, seconds: float) -> None:
+    """Time passes, and nothing is recorded."""
+    house.now += seconds
+    # A turn that finds the time come, as the one would that it waits for; and one that puts away.
+    for _ in range(3):
+        await house.query("risk", GetRiskPatterns())
+
+
+async def test_an_agent_that_falls_silent_is_told_of_once(path: Path, said: list[Any]) -> None:
+    async with at_work(path) as house:
+        await heard(house)
+        await later(house, 119)
+        assert alarms(said) == []
+        await later(house, 2)
+        assert alarms(said) == [("silent", "scout")]
+        await later(house, 1000)
+        await house.record(execution())
+        await house.put_away()
+        assert alarms(said) == [("silent", "scout")]
+        # It is heard again, and falls silent anew.
+        await heard(house)
+        await later(house, 121)
+    assert alarms(said) == [("silent", "scout")] * 2
+
+
+@pytest.mark.parametrize("killed", [False, True])
+async def test_a_silence_that_was_told_is_not_told_after_a_restart(
+    path: Path, said: list[Any], *, killed: bool
+) -> None:
+    async with at_work(path, killed=killed) as house:
+        await heard(house)
+        await later(house, 121)
+    async with at_work(path) as house:
+        house.now = NOW + 121
+        await later(house, 10)
+        await later(house, 1000)
+    assert alarms(said) == [("silent", "scout")]
+
+
+@pytest.mark.parametrize(("speaks", "told"), [(True, []), (False, [("silent", "scout")])])
+async def test_while_the_daemon_was_away_nobody_was_silent(
+    path: Path, said: list[Any], *, speaks: bool, told: list[Any]
+) -> None:
+    async with at_work(path) as house:
+        await heard(house)
+    async with at_work(path, now=NOW + 2 * HOUR) as house:
+        await later(house, 119)
+        assert alarms(said) == []
+        if speaks:
+            await heard(house)
+        await later(house, 2)
+    assert alarms(said) == told
+
+
+async def test_what_the_turn_of_an_hour_makes_alarming_is_told_once(
+    path: Path, said: list[Any]
+) -> None:
+    async with at_work(path) as house:
+        await house.record(*(execution() for _ in range(30)))
+        house.now += HOUR
+        for n in range(20):
+            done = {"task_id": f"{n}", "finished_at": house.now}
+            await house.record(execution(success=n % 2 == 0, **done))
+        await house.put_away()
+        assert alarms(said) == []
+        # The successes of a day ago leave.
+        await later(house, 23 * HOUR)
+        await house.record(execution(task_id="other", finished_at=house.now))
+        await house.put_away()
+    assert alarms(said) == [("high_failure_rate", "tool")]
+
+
+async def test_what_could_not_be_put_away_is_told_when_it_can(path: Path, said: list[Any]) -> None:
+    async with at_work(path) as house:
+        await heard(house)
+        # More than a full disk has room for.
+        names = (f"{n:0200}" for n in range(300))
+        await house.record(*(execution(task_id=name, tool_name=name) for name in names))
+        async with full_disk(house.database):
+            await later(house, 121)
+            assert "checkpoint refused" in [each["event"] for each in said]
+            assert alarms(said) == []
+        await house.put_away()
+        await house.put_away()
+    assert alarms(said) == [("silent", "scout")]

@@ -7,12 +7,11 @@ import anyio
 import pytest
 
 from buddyd.actors import projecting
-from buddyd.actors.messages import Asked, PutAway, PutAwayDone, Reconfigured
+from buddyd.actors.messages import Asked, PutAway, PutAwayDone
 from buddyd.actors.news import MOST_ENTRIES
 from buddyd.domain.costs import Costs
 from buddyd.domain.journal import JournalEntry
 from buddyd.domain.segment import Segment
-from buddyd.domain.settings import DomainSettings
 from buddyd.errors import StorageRefused, Unavailable
 from buddyd.protocol.messages import (
     GetAgentsStatus,
@@ -237,17 +236,6 @@ async def test_checkpoints_come_by_themselves(path: Path, monkeypatch: pytest.Mo
         await house.record(execution("a"))
         await until(lambda: all(actor._saved_seq == 1 for actor in house.actors.values()))
         assert await house.store.folded_by_all(len(NAMES)) == 1
-
-
-async def test_new_settings_hold_from_the_next_answer_on(path: Path) -> None:
-    async with at_work(path) as house:
-        await house.record(execution("a", success=False))
-        learning = await house.query("registry", GetSystemLearning())
-        assert learning.tool_profiles[0].confidence_level == "MEDIUM"
-        changed = DomainSettings(learning_min_executions=1)
-        await house.mailboxes["registry"].put(Envelope(Reconfigured(changed)))
-        learning = await house.query("registry", GetSystemLearning())
-        assert learning.tool_profiles[0].confidence_level == "LOW"
 
 
 async def test_a_stop_answers_the_queries_that_wait(path: Path) -> None:

@@ -22,6 +22,7 @@ SCREENS = {
     "costs": ["costs"],
     "learning": ["learning"],
     "risks": ["risks"],
+    "risk-history": ["risks", "--history"],
     "recommendations": ["recommendations"],
     "status": ["status"],
     "explain-tool": ["explain", "github.create_pull_request"],

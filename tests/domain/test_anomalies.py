@@ -2,6 +2,7 @@
 
 import math
 from random import Random
+from statistics import geometric_mean
 
 import msgspec
 import pytest
@@ -74,6 +75,10 @@ def agree(costs: list[float], factor: float, least: int) -> None:
     found = findings(costs, factor, least)
     assert [(n, f.kind) for n, f in found.items()] == [(e.place, e.kind) for e in expected]
     assert all(math.isclose(found[e.place].usual, e.usual, rel_tol=1e-9) for e in expected)
+    for e in expected:
+        if e.kind == "rise":
+            assert found[e.place].executions == len(e.since)
+            assert found[e.place].recent == pytest.approx(geometric_mean(e.since), rel=1e-9)
 
 
 def test_it_takes_five_executions_to_know_what_is_usual() -> None:

@@ -1,6 +1,7 @@
 """What is found: when it begins and ends, how bad it is, and that nothing else changes it."""
 
 import random
+import statistics
 from typing import Any
 
 import pytest
@@ -74,6 +75,24 @@ def test_too_many_failures_are_found_at_once_and_are_over_when_the_hour_turns(to
     assert one(lasting(told, NOW + 24 * HOUR - 1, "high_failure_rate"))
     assert lasting(told, NOW + 24 * HOUR, "high_failure_rate") == []
     assert one(history(told, NOW + 2 * DAY, "high_failure_rate")).ended == rfc3339(NOW + DAY)
+
+
+def test_a_rate_that_hovers_about_the_limit_is_one_finding(told: Told) -> None:
+    chance = random.Random(1)
+    for minute in range(1440):
+        told.records(NOW + MINUTE * minute, FAILED if chance.random() < 0.2 else {})
+    assert len(history(told, NOW + DAY, "high_failure_rate")) <= 2
+
+
+def test_it_ends_when_a_quarter_less_fail(told: Told) -> None:
+    told.records(NOW, *[FAILED] * 15, *[{}] * 84)
+    assert one(lasting(told, NOW, "high_failure_rate")).evidence.executions == 99
+    told.records(NOW + 1, {})
+    assert lasting(told, NOW + 1, "high_failure_rate") == []
+    assert one(history(told, NOW + 1, "high_failure_rate")).ended == rfc3339(NOW + 1)
+    # Back among what ends it, but not among what begins it.
+    told.records(NOW + 2, FAILED)
+    assert lasting(told, NOW + 2, "high_failure_rate") == []
 
 
 def test_successes_that_leave_the_day_begin_a_finding_at_the_turn_of_the_hour(told: Told) -> None:
@@ -168,6 +187,44 @@ def test_a_single_slow_execution_is_no_slow_down(told: Told) -> None:
     assert history(told, NOW, "slow_down") == []
 
 
+def test_a_price_that_rose_is_told_as_it_is_now_and_not_by_one_execution(told: Told) -> None:
+    chance = random.Random(7)
+    usual = [chance.lognormvariate(-4.0, 0.3) for _ in range(200)]
+    told.records(NOW, *({"cost_actual": cost} for cost in usual))
+    for n, cost in enumerate(usual):
+        dear = {"cost_actual": 2 * cost, "execution_id": f"dear {n}"}
+        told.records(NOW + n, dear)
+        if found := lasting(told, NOW + n, "cost_rise"):
+            break
+    evidence = one(found).evidence
+    since = [2 * cost for cost in usual[: n + 1]][-evidence.executions :]
+    assert 3 <= len(since) == evidence.executions
+    assert evidence.value == pytest.approx(statistics.geometric_mean(since))
+    assert f" on average, {evidence.ratio:.1f} times the usual." in one(found).summary
+
+
+def test_a_cost_is_told_however_little_it_is(told: Told) -> None:
+    told.records(NOW, *[{"cost_actual": 2e-6}] * 10, {"cost_actual": 31e-6})
+    summary = one(history(told, NOW, "cost_spike")).summary
+    assert summary == "search cost scout $0.0000310 once, 15.5 times the usual."
+
+
+@pytest.mark.parametrize(("waiting", "tasks"), [(1, "1 task"), (1200, "1,200 tasks")])
+def test_one_task_is_no_tasks(told: Told, waiting: int, tasks: str) -> None:
+    told.hears(NOW, ReportAgent(agent_id="scout", queue_depth=waiting))
+    summary = one(lasting(told, NOW + 500, "silent")).summary
+    assert summary == f"scout fell silent with {tasks} waiting or open."
+
+
+def test_a_tool_that_gets_worse_is_told_with_how_often_it_fails_since(told: Told) -> None:
+    told.records(NOW, *[{}] * 400, *[FAILED, {}] * 15)
+    found = one(lasting(told, NOW, "degrading"))
+    failed, executions = found.evidence.failed, found.evidence.executions
+    assert (
+        found.summary == f"search fails more often than it used to: {failed} of {executions} since."
+    )
+
+
 def test_findings_are_kept_for_30_days(told: Told) -> None:
     told.records(NOW, *[FAILED] * 3, {})
     assert one(history(told, NOW + 30 * DAY - HOUR, "streak"))
@@ -232,6 +289,8 @@ def test_a_recommendation_tells_since_when_where_and_what_helps(told: Told) -> N
     assert found.fallback_cost_ratio == pytest.approx(3.0)
     assert found.fallback_duration_ratio == pytest.approx(1.0)
     assert "Fall back on browser" in found.recommendation
+    # To the minute: nobody reads more.
+    assert f"like this since {rfc3339(NOW)[:16].replace('T', ' ')} UTC." in found.recommendation
     assert found.missing == []
 
 

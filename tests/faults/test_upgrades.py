@@ -15,6 +15,7 @@ from typing import Any
 import anyio
 import pytest
 
+from buddyd.domain.windows import rfc3339
 from buddyd.storage.check import check
 from buddyd.storage.schema import APPLICATION_ID, schema_version
 from tests.faults.disk_support import is_sound, run_to_end
@@ -98,8 +99,16 @@ async def assert_it_knows_everything(client: RawClient) -> None:
     assert agents["agent-1"]["queue_depth"] == 5
     profiles = (await client.ask("get_system_learning", {}))["tool_profiles"]
     assert [profile["total_executions"] for profile in profiles] == [30, 30]
-    risks = (await client.ask("get_risk_patterns", {}))["failure_patterns"]
-    assert risks["tool-0"]["error_types"] == {"timeout": 15}
+    risks = await client.ask("get_risk_patterns", {})
+    assert risks["failure_patterns"]["tool-0"]["error_types"] == {"timeout": 15}
+    # Whether or not it was looked for when they were recorded.
+    assert [(found["kind"], found["severity"]) for found in risks["findings"]] == [
+        ("high_failure_rate", "alarm"),
+        ("dominant_error", "info"),
+    ]
+    (low,) = (await client.ask("get_tool_recommendations", {}))["recommendations"]
+    assert low["agents"] == {"agent-0": 5, "agent-1": 5, "agent-2": 5}
+    assert low["since"] == rfc3339(NOW)
     summaries = (await client.ask("get_hourly_summaries", {}))["summaries"]
     assert sum(summary["total_tasks"] for summary in summaries) == EXECUTIONS
     listed = await client.ask("get_executions", {"limit": 1000})

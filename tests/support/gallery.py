@@ -2,14 +2,17 @@
 
 import math
 
+import msgspec
+from msgspec import UNSET
+
 from buddyd.domain import answers as a
 from buddyd.domain.answers import Answer
 from buddyd.domain.confidence import level, level_probability, wilson_interval
 from buddyd.domain.settings import DomainSettings
 from buddyd.domain.windows import HOUR, rfc3339
-from buddyd.protocol.messages import GetExecutions
+from buddyd.protocol.messages import GetExecutions, GetRiskHistory
 from tests.support.peer import Asked
-from tests.support.samples import STATUS
+from tests.support.samples import STATUS, evidence, finding
 
 NOW = 1_772_366_730.0
 """2026-03-01T12:05:30Z."""
@@ -223,6 +226,70 @@ COSTS = a.UsageAndCosting(
     reconciliation=[],
 )
 
+_BROWSER, _CRAWLER = "browser.open_page_and_extract_readable_text", list(AGENTS)[1]
+_FINDINGS = [
+    finding(
+        "silent",
+        "night-shift fell silent with 5 tasks waiting or open.",
+        severity="alarm",
+        began=_ago(29_880),
+        agent_id="night-shift",
+        evidence=evidence(0, waiting=5),
+    ),
+    finding(
+        "streak",
+        f"{_BROWSER} failed 4 times in a row.",
+        began=_ago(200),
+        tool_name=_BROWSER,
+        evidence=evidence(4, failed=4, rate=1.0),
+    ),
+    finding(
+        "high_failure_rate",
+        "37 of 104 executions of github.create_pull_request failed within a day.",
+        began=_ago(54_000),
+        tool_name="github.create_pull_request",
+        evidence=evidence(104, failed=37, rate=37 / 104),
+    ),
+    finding(
+        "cost_rise",
+        f"web_search now costs {_CRAWLER} $0.0064 on average, 3.0 times the usual.",
+        began=_ago(40_000),
+        agent_id=_CRAWLER,
+        tool_name="web_search",
+        evidence=evidence(9, value=0.0064, usual=0.0021, ratio=3.0476),
+    ),
+    finding(
+        "dominant_error",
+        f"`timeout` is behind 41 of 55 failures of {_BROWSER}.",
+        severity="info",
+        began=_ago(70_000),
+        tool_name=_BROWSER,
+        evidence=evidence(55, failed=41, rate=41 / 55, error_type="timeout"),
+    ),
+]
+"""The worst first."""
+_ENDED = [
+    finding(
+        "loop",
+        "scout ran python 23 times on t-64, and nothing else there.",
+        severity="alarm",
+        began=_ago(300_000),
+        ended=_ago(299_000),
+        agent_id="scout",
+        tool_name="python",
+        task_id="t-64",
+        evidence=evidence(23, failed=0, rate=0.0),
+    ),
+    finding(
+        "slow_down",
+        "web_search takes 3.1 s on average, 2.2 times the usual.",
+        began=_ago(900_000),
+        ended=_ago(800_000),
+        tool_name="web_search",
+        evidence=evidence(41, value=3.1, usual=1.4, ratio=2.2),
+    ),
+]
+
 RISKS = a.RiskPatterns(
     timestamp=rfc3339(NOW),
     failure_patterns={
@@ -287,31 +354,14 @@ RISKS = a.RiskPatterns(
         ),
     ],
     total_cost_anomalies=2,
-    findings=[
-        a.RiskFinding(
-            finding_id="8d969eef6ecad3c2",
-            kind="streak",
-            severity="warning",
-            agent_id=None,
-            tool_name="browser.open_page_and_extract_readable_text",
-            task_id=None,
-            began=_ago(200),
-            ended=None,
-            summary="browser.open_page_and_extract_readable_text failed 4 times in a row.",
-            evidence=a.Evidence(
-                executions=4,
-                failed=4,
-                rate=1.0,
-                error_type="timeout",
-                value=None,
-                usual=None,
-                ratio=None,
-                waiting=None,
-                execution_ids=["run-1", "run-2", "run-3", "run-4"],
-            ),
-        )
-    ],
-    total_findings=1,
+    findings=_FINDINGS,
+    total_findings=len(_FINDINGS),
+)
+
+RISK_HISTORY = a.RiskHistory(
+    timestamp=rfc3339(NOW),
+    total_findings=len(_FINDINGS) + len(_ENDED),
+    findings=sorted(_FINDINGS + _ENDED, key=lambda each: each.began, reverse=True),
 )
 
 RECOMMENDATIONS = a.ToolRecommendations(
@@ -385,6 +435,12 @@ def script(asked: Asked) -> Answer:
         agent = asked.params.agent_id or "scout"
         tool = asked.params.tool_name or "web_search"
         return a.Executions(executions=records(str(agent), str(tool)), next=None)
+    if isinstance(asked.params, GetRiskHistory):
+        wanted = {asked.params.agent_id, asked.params.tool_name} - {UNSET}
+        found = [
+            each for each in RISK_HISTORY.findings if wanted <= {each.agent_id, each.tool_name}
+        ]
+        return msgspec.structs.replace(RISK_HISTORY, findings=found, total_findings=len(found))
     return ANSWERS[asked.method]
 
 
@@ -405,6 +461,7 @@ ANSWERS: dict[str, Answer] = {
         learning=LEARNING,
         risks=RISKS,
     ),
+    "get_risk_history": RISK_HISTORY,
     "get_hourly_summaries": a.HourlySummaries(summaries=_SUMMARIES),
     "get_daemon_status": a.DaemonStatus(
         timestamp=rfc3339(NOW),

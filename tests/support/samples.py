@@ -1,5 +1,8 @@
 """One answer to each question, with names as awkward as the daemon lets them be."""
 
+from hashlib import blake2b
+from typing import Any
+
 from buddyd.domain import answers as a
 from buddyd.domain.answers import Answer
 from buddyd.domain.execution import Execution
@@ -206,6 +209,37 @@ LEARNING = a.SystemLearning(
     ],
 )
 
+
+def evidence(executions: int, **rest: Any) -> a.Evidence:  # noqa: ANN401 - its members
+    """What a finding rests on; None where nothing is said."""
+    members = a.Evidence.__struct_fields__
+    ids = [f"run-{n}" for n in range(max(0, executions - 10) + 1, executions + 1)]
+    given = {"executions": executions, "execution_ids": ids} | rest
+    return a.Evidence(**dict.fromkeys(members) | given)
+
+
+def finding(
+    kind: a.FindingKind,
+    summary: str,
+    *,
+    began: str,
+    evidence: a.Evidence,
+    severity: a.Severity = "warning",
+    **rest: str,
+) -> a.RiskFinding:
+    """A finding; about nobody and lasting, where nothing is said."""
+    about = dict.fromkeys(("agent_id", "tool_name", "task_id", "ended"))
+    return a.RiskFinding(
+        finding_id=blake2b(summary.encode(), digest_size=8).hexdigest(),
+        kind=kind,
+        severity=severity,
+        began=began,
+        summary=summary,
+        evidence=evidence,
+        **about | rest,  # type: ignore[arg-type]  # `began` has been taken out.
+    )
+
+
 RISKS = a.RiskPatterns(
     timestamp=NOW,
     failure_patterns={
@@ -242,27 +276,12 @@ RISKS = a.RiskPatterns(
     ],
     total_cost_anomalies=1,
     findings=[
-        a.RiskFinding(
-            finding_id="8d969eef6ecad3c2",
-            kind="streak",
-            severity="warning",
-            agent_id=None,
-            tool_name=TOOL,
-            task_id=None,
+        finding(
+            "streak",
+            f"{TOOL} failed 4 times in a row.",
             began=EARLIER,
-            ended=None,
-            summary=f"{TOOL} failed 4 times in a row.",
-            evidence=a.Evidence(
-                executions=4,
-                failed=4,
-                rate=1.0,
-                error_type=None,
-                value=None,
-                usual=None,
-                ratio=None,
-                waiting=None,
-                execution_ids=["run-1", "run-2", "run-3", "run-4"],
-            ),
+            tool_name=TOOL,
+            evidence=evidence(4, failed=4, rate=1.0),
         )
     ],
     total_findings=1,
@@ -273,27 +292,16 @@ HISTORY = a.RiskHistory(
     total_findings=2,
     findings=[
         *RISKS.findings,
-        a.RiskFinding(
-            finding_id="0d1ea4c256cd50a2",
-            kind="loop",
+        finding(
+            "loop",
+            f"{AGENT} ran {TOOL} 31 times on task-9, and nothing else there.",
             severity="alarm",
+            began=EARLIER,
+            ended=NOW,
             agent_id=AGENT,
             tool_name=TOOL,
             task_id="task-9",
-            began=EARLIER,
-            ended=NOW,
-            summary=f"{AGENT} ran {TOOL} 31 times on task-9, and nothing else there.",
-            evidence=a.Evidence(
-                executions=31,
-                failed=1,
-                rate=1 / 31,
-                error_type=None,
-                value=None,
-                usual=None,
-                ratio=None,
-                waiting=None,
-                execution_ids=["run-31"],
-            ),
+            evidence=evidence(31, failed=1, rate=1 / 31),
         ),
     ],
 )

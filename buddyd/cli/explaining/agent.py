@@ -6,13 +6,14 @@ from buddyd.cli.explaining.sentences import (
     Explanation,
     counted,
     failures_among,
+    lasting,
     listed,
     most_frequent,
 )
 from buddyd.cli.render import cells
 from buddyd.cli.render.cells import printable
 from buddyd.domain.agents import FAILURES_OF_AN_ERROR
-from buddyd.domain.answers import AgentStatus, Forecast, StoredExecution
+from buddyd.domain.answers import AgentStatus, Forecast, RiskHistory, StoredExecution
 from buddyd.domain.settings import DomainSettings
 
 
@@ -23,6 +24,8 @@ class AgentEvidence(Struct, frozen=True):
     status: AgentStatus
     forecast: Forecast
     window_seconds: int
+    history: RiskHistory
+    """What was found about it."""
     records: list[StoredExecution]
     """Its newest ones, the newest first."""
     settings: DomainSettings
@@ -35,6 +38,8 @@ def explain(evidence: AgentEvidence) -> Explanation:
         "24 hours": _day(evidence.status),
         "Capacity": _capacity(evidence),
     }
+    if found := lasting(evidence.history.findings, evidence.history.timestamp):
+        explanation["Findings"] = found
     if evidence.records:
         explanation["Records"] = _records(evidence.records)
     return explanation

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 
 from buddyd.cli.render import cells
 from buddyd.cli.render.cells import printable
+from buddyd.domain.answers import RiskFinding
+from buddyd.domain.findings import RANKS
 
 Explanation = dict[str, list[str]]
 """Sentences by what they are about. They are safe to print."""
@@ -31,6 +33,22 @@ def failures_among(records: int, failed: int) -> str:
     if not failed:
         return f"No failure is among its newest {counted(records, 'record')}."
     return f"Of its newest {counted(records, 'record')} {failed:,} failed."
+
+
+def lasting(findings: Iterable[RiskFinding], now: str) -> list[str]:
+    """Those of the findings that last, as an answer at `now` tells them, the worst first."""
+    found = [each for each in findings if each.ended is None]
+    return [_told(each, now) for each in sorted(found, key=lambda each: RANKS[each.severity])]
+
+
+def _told(finding: RiskFinding, now: str) -> str:
+    summary = printable(finding.summary.removesuffix("."))
+    return f"{summary} ({finding.severity}, {_for_how_long(finding, now)})."
+
+
+def _for_how_long(finding: RiskFinding, now: str) -> str:
+    ago = cells.ago(finding.began, now).text
+    return "just now" if ago == "now" else f"for {ago.removesuffix(' ago')}"
 
 
 def counted(number: int, what: str) -> str:

@@ -7,6 +7,7 @@ from buddyd.cli.explaining.sentences import (
     counted,
     failures_among,
     landmark,
+    lasting,
     most_frequent,
     rate,
 )
@@ -16,6 +17,7 @@ from buddyd.domain.answers import (
     FailurePattern,
     Pattern,
     Recommendation,
+    RiskHistory,
     StoredExecution,
     ToolProfile,
     Trend,
@@ -44,6 +46,8 @@ class ToolEvidence(Struct, frozen=True):
     profile: ToolProfile
     pattern: FailurePattern | None
     """None where nothing failed in the last 24 hours."""
+    history: RiskHistory
+    """What was found about it."""
     recommendation: Recommendation | None
     records: list[StoredExecution]
     """Its newest ones."""
@@ -58,6 +62,8 @@ def explain(evidence: ToolEvidence) -> Explanation:
         "Trend": [_TRENDS[evidence.profile.trend]],
         "24 hours": _day(evidence.pattern),
     }
+    if found := lasting(evidence.history.findings, evidence.history.timestamp):
+        explanation["Findings"] = found
     if evidence.records:
         explanation["Records"] = _records(evidence.records)
     if evidence.recommendation is not None:

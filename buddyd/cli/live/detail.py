@@ -9,9 +9,13 @@ from buddyd.domain.answers import Everything
 
 def facts(focus: Focus, answers: Everything, now: str) -> dict[str, Cell]:
     """Its figures from all sections; a section that does not know it is left out."""
-    if focus.kind == "agent":
-        return _agent(focus.name, answers, now)
-    return _tool(focus.name, answers, now)
+    told = (_agent if focus.kind == "agent" else _tool)(focus.name, answers, now)
+    found = [
+        each.kind.replace("_", " ")
+        for each in answers.risks.findings
+        if focus.name == (each.agent_id if focus.kind == "agent" else each.tool_name)
+    ]
+    return told | ({"Findings": cells.names(found)} if found else {})
 
 
 def _agent(name: str, answers: Everything, now: str) -> dict[str, Cell]:

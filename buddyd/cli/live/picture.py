@@ -17,6 +17,7 @@ from buddyd.cli.render import tail
 from buddyd.cli.render.cells import printable
 from buddyd.cli.render.terminal import STYLES
 from buddyd.cli.render.view import Cell
+from buddyd.domain.answers import RiskPatterns
 
 _FEWEST_ROWS = 2
 """Of a section that is not chosen: fewer are not worth their heading."""
@@ -82,6 +83,7 @@ def _top(state: State) -> Text:
         text.append("  no daemon, retrying", "bold red")
     elif state.shown is not None:
         day = state.shown.pipeline.last_24_hours
+        _append_findings(text, state.shown.risks)
         text.append(f"  {_many(state.shown.agents.total_agents, 'agent')}")
         text.append(f"  {_many(len(state.shown.learning.tool_profiles), 'tool')}")
         text.append(f"  {_many(day.total_tasks, 'execution')} in 24 h")
@@ -94,6 +96,14 @@ def _top(state: State) -> Text:
         text.pad_right(state.columns - cell_len(text.plain) - cell_len(clock.plain))
         text.append_text(clock)
     return text
+
+
+def _append_findings(text: Text, risks: RiskPatterns) -> None:
+    """How many of those that last are alarms and warnings; what they are, `buddyctl risks` says."""
+    for severity, style in (("alarm", "bold red"), ("warning", STYLES["warning"])):
+        count = sum(each.severity == severity for each in risks.findings)
+        if count:
+            text.append(f"  {_many(count, severity)}", style)
 
 
 def _many(count: int, what: str) -> str:

@@ -2,9 +2,9 @@
 
 from buddyd.cli.render import cells
 from buddyd.cli.render.view import Cell, Table, Tone, columns
-from buddyd.domain.answers import BudgetSeverity, BudgetUse, Reconciliation, UsageAndCosting
+from buddyd.domain.answers import BudgetUse, Reconciliation, Severity, UsageAndCosting
 
-_TONES: dict[BudgetSeverity, Tone] = {"info": "warning", "warning": "warning", "alarm": "bad"}
+_TONES: dict[Severity, Tone] = {"info": "warning", "warning": "warning", "alarm": "bad"}
 
 
 def tables(answer: UsageAndCosting) -> list[Table]:

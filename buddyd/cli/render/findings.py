@@ -8,10 +8,10 @@ _TONES: dict[Severity, Tone] = {"alarm": "bad", "warning": "warning", "info": "q
 
 _COLUMNS = [
     Column("Severity", "word", ("severity",)),
-    Column("Kind", "word", ("kind",)),
+    Column("Kind", "word", ("kind",), spare=1),
     Column("Tool", "name", ("tool_name",), spare=2),
-    Column("Agent", "name", ("agent_id",), spare=1),
-    Column("What", "text", ("summary",)),
+    Column("Agent", "name", ("agent_id",), spare=3),
+    Column("What", "sentence", ("summary",)),
 ]
 
 

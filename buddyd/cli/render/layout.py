@@ -27,9 +27,9 @@ from buddyd.cli.render.view import (
 
 _GAP = 2
 _BAR_WIDTH = 20
-_COMFORT: dict[Kind, int] = {"name": 18, "text": 24, "graph": 10}
+_COMFORT: dict[Kind, int] = {"name": 18, "text": 24, "sentence": 56, "graph": 10}
 """Before a column that can be narrowed gets less than this, columns that can be spared go."""
-_LEAST: dict[Kind, int] = {"name": 10, "text": 16, "graph": 6}
+_LEAST: dict[Kind, int] = {"name": 10, "text": 16, "sentence": 16, "graph": 6}
 """Below this it says next to nothing."""
 _NARROWEST = 2
 """Room for any character."""
@@ -241,7 +241,7 @@ def _row(
 
 def _broken(cell: Cell, kind: Kind, width: int, screen: Screen) -> list[str]:
     text = _drawn(cell, width, screen)
-    if kind == "text":
+    if kind in {"text", "sentence"}:
         return _folded(text, width, screen)
     return [text if kind in {"word", "number"} else shortened(text, width, screen.glyphs)]
 

@@ -11,9 +11,10 @@ from msgspec import Struct
 Tone = Literal["good", "warning", "bad", "quiet"]
 """What a cell's colour means."""
 
-Kind = Literal["name", "word", "number", "text", "graph"]
+Kind = Literal["name", "word", "number", "text", "sentence", "graph"]
 """How a column is set: names are cut where room is short, text is broken over lines, graphs are as
-wide as there is room, words and numbers are always whole, and numbers stand to the right."""
+wide as there is room, words and numbers are always whole, and numbers stand to the right. A
+sentence is text that says what the columns that can be spared say: they go before it is crammed."""
 
 Plain = str | int | float | bool | None
 

@@ -14,7 +14,7 @@ from buddyd.cli.explaining.sentences import Explanation, listed, most_frequent, 
 from buddyd.cli.explaining.tool import ToolEvidence
 from buddyd.cli.render.cells import printable
 from buddyd.daemon import domain_settings
-from buddyd.domain.answers import StoredExecution
+from buddyd.domain.answers import RiskHistory, StoredExecution
 from buddyd.domain.capacity import Capacity
 from buddyd.domain.confidence import level, level_probability, wilson_interval
 from buddyd.domain.journal import MICROSECONDS, NANODOLLARS, ExecutionRecorded
@@ -26,6 +26,7 @@ from tests.oracle import Oracle
 from tests.support import gallery
 from tests.support.workloads import Workload, examples, workloads
 
+NO_HISTORY = RiskHistory(timestamp=gallery.LEARNING.timestamp, total_findings=0, findings=[])
 _SHARE = r"(\d+(?:\.\d+)?) %"
 
 
@@ -50,6 +51,7 @@ class House:
         assert isinstance(risks, Risks)
         self.risks = risks.answer(self.now)
         self.advice = risks.recommend(self.now)
+        self.history = risks.history(self.now, 1000, lambda _: True)
         assert isinstance(capacity, Capacity)
         self.capacity = capacity.answer(self.now)
 
@@ -57,12 +59,17 @@ class House:
         newest_first = sorted(self.entries, key=lambda e: (-e.finished_at, -e.seq))
         return [_stored(entry) for entry in newest_first if getattr(entry, field) == name]
 
+    def history_of(self, field: str, name: str) -> RiskHistory:
+        found = [each for each in self.history.findings if getattr(each, field) == name]
+        return msgspec.structs.replace(self.history, findings=found)
+
     def tool_evidence(self) -> Iterator[ToolEvidence]:
         for profile in self.tools.tool_profiles:
             name = profile.tool_name
             yield ToolEvidence(
                 profile=profile,
                 pattern=self.risks.failure_patterns.get(name),
+                history=self.history_of("tool_name", name),
                 recommendation=next(
                     (r for r in self.advice.recommendations if r.tool == name), None
                 ),
@@ -77,6 +84,7 @@ class House:
                 status=status,
                 forecast=forecast,
                 window_seconds=self.capacity.window_seconds,
+                history=self.history_of("agent_id", status.agent_id),
                 records=self.records("agent", status.agent_id),
                 settings=self.settings,
             )
@@ -104,6 +112,16 @@ def said(explanation: Explanation, about: str) -> str:
     return " ".join(explanation[about])
 
 
+def check_findings(explanation: Explanation, history: RiskHistory) -> None:
+    """Each that lasts is told, and none that is over."""
+    told = explanation.get("Findings", [])
+    last = [each for each in history.findings if each.ended is None]
+    assert len(told) == len(last)
+    for each in last:
+        text = printable(each.summary.removesuffix("."))
+        assert any(said.startswith(f"{text} ({each.severity}, ") for said in told)
+
+
 def check_tool(evidence: ToolEvidence) -> None:
     explanation, profile = tool.explain(evidence), evidence.profile
     confidence = said(explanation, "Confidence")
@@ -115,6 +133,7 @@ def check_tool(evidence: ToolEvidence) -> None:
     assert float(high) == pytest.approx(profile.success_rate_high * 100, abs=0.1)
     _check_day(said(explanation, "24 hours"), evidence)
     assert ("Do" in explanation) == (evidence.recommendation is not None)
+    check_findings(explanation, evidence.history)
     trend = said(explanation, "Trend")
     assert ("fail more than" in trend) == (profile.trend == "degrading")
     assert ("fail less than" in trend) == (profile.trend == "improving")
@@ -155,6 +174,7 @@ def check_agent(evidence: AgentEvidence) -> None:
         assert f"it works on {printable(agent_.current_task_id or '')}" in reason
     if "executions failed, with" in reason:
         assert [record.success for record in evidence.records[:3]] == [False] * 3
+    check_findings(explanation, evidence.history)
     _check_capacity(said(explanation, "Capacity"), evidence)
 
 
@@ -204,7 +224,7 @@ def profiles(draw: st.DrawFn) -> ToolEvidence:
         confidence_level=verdict,
         level_probability=level_probability(verdict, successes, total, settings),
     )
-    return ToolEvidence(profile, None, None, [], settings)
+    return ToolEvidence(profile, None, NO_HISTORY, None, [], settings)
 
 
 @examples(300)
@@ -221,9 +241,9 @@ def test_a_rounded_rate_stays_on_its_side(share: float, marks: list[float]) -> N
 
 
 def test_settings_that_have_changed_meanwhile_give_no_reason() -> None:
-    evidence = ToolEvidence(
-        gallery.LEARNING.tool_profiles[0], None, None, [], DomainSettings(high_success_rate=1.0)
-    )
+    settings = DomainSettings(high_success_rate=1.0)
+    profile = gallery.LEARNING.tool_profiles[0]
+    evidence = ToolEvidence(profile, None, NO_HISTORY, None, [], settings)
     assert tool.explain(evidence)["Confidence"][0] == "Its confidence is HIGH."
 
 
@@ -238,6 +258,7 @@ def test_an_agent_that_says_itself_how_it_is_has_said_so() -> None:
             status=msgspec.structs.replace(busy, status=state),
             forecast=gallery.CAPACITY.forecasts[4],
             window_seconds=3600,
+            history=NO_HISTORY,
             records=[],
             settings=DomainSettings(),
         )
