@@ -192,39 +192,34 @@ class PairWindow(Window):
 
     def __init__(self, grace: int) -> None:
         super().__init__(grace)
-        # The keys by first and second name, and perhaps some that have left; None until asked for.
-        self._keys: dict[str, dict[str, str]] | None = None
+        # The totals by first and second name; None until asked for.
+        self._pairs: dict[str, dict[str, Cell]] | None = None
 
     def add(self, number: int, key: str, values: Sequence[int]) -> None:
         """Add `values` under a pair."""
-        if self._keys is not None and key not in self.totals:
-            self._note(key, self._keys)
+        is_new = key not in self.totals
         super().add(number, key, values)
+        if is_new and self._pairs is not None and key in self.totals:
+            self._note(key, self._pairs)
 
     def move(self, floor: int) -> bool:
         """Let the totals begin at bucket `floor`."""
         moved = super().move(floor)
         if moved:
-            self._keys = None
+            self._pairs = None
         return moved
 
-    def under(self, first: str) -> dict[str, Cell]:
-        """The totals by second name, in no order."""
-        totals = self.totals
-        return {name: totals[key] for name, key in self.keys(first).items() if key in totals}
-
-    def keys(self, first: str) -> Mapping[str, str]:
-        """The keys by second name, and perhaps some under which nothing is left."""
-        if self._keys is None:
-            self._keys = {}
+    def under(self, first: str) -> Mapping[str, Cell]:
+        """The totals by second name, in no order; to look at, until the window moves."""
+        if self._pairs is None:
+            self._pairs = {}
             for key in self.totals:
-                self._note(key, self._keys)
-        return self._keys.get(first, {})
+                self._note(key, self._pairs)
+        return self._pairs.get(first, {})
 
-    @staticmethod
-    def _note(key: str, keys: dict[str, dict[str, str]]) -> None:
+    def _note(self, key: str, pairs: dict[str, dict[str, Cell]]) -> None:
         first, second = split(key)
-        keys.setdefault(first, {})[second] = key
+        pairs.setdefault(first, {})[second] = self.totals[key]
 
 
 def _increase(sums: dict[str, Cell], key: str, values: Sequence[int]) -> None:

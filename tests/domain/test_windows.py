@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from buddyd.domain.names import join
 from buddyd.domain.windows import (
     Buckets,
+    PairWindow,
     Window,
     day_floor,
     hour_of,
@@ -113,6 +115,27 @@ def test_a_key_whose_count_is_gone_is_gone() -> None:
     window.add(1, "a", (1, 5))
     window.move(2)
     assert window.totals == {}
+
+
+PAIRS = st.tuples(st.sampled_from("ab"), st.sampled_from("xyz"))
+
+
+@examples(100)
+@given(
+    added=st.lists(st.tuples(st.integers(0, 20), PAIRS, VALUES), max_size=20),
+    floors=st.lists(st.integers(0, 20), max_size=3),
+)
+def test_a_window_of_pairs_finds_what_is_under_the_first_name(
+    added: list[tuple[int, tuple[str, str], tuple[int, int]]], floors: list[int]
+) -> None:
+    window = PairWindow(100)
+    for number, pair, values in added:
+        window.add(number, join(*pair), values)
+        if floors and number % 3 == 0:
+            window.move(floors.pop())
+        for first in "ab":
+            totals = {join(first, second): cell for second, cell in window.under(first).items()}
+            assert totals == {k: c for k, c in window.totals.items() if k.startswith(first)}
 
 
 def test_sums_beyond_64_bits_are_kept() -> None:
