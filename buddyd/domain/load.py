@@ -154,7 +154,7 @@ class Concurrency(Struct):
 
     def add(self, runs: Iterable[Run]) -> None:
         """Take in executions, in the order of recording."""
-        starts, ends = self.starts, self.ends
+        starts, ends, peaks = self.starts, self.ends, self.peaks
         for begin, end in runs:
             start = begin + TOLERANCE
             if end <= start:
@@ -164,9 +164,10 @@ class Concurrency(Struct):
             if len(ends) > REMEMBERED_RUNS:
                 del starts[0], ends[0]
             day = end // DAY
-            peak = self.peaks.get(day) or self._begin(day)
-            if bisect_right(ends, start) + peak < len(ends):
-                self.peaks[day] = self._peak(start, end, peak)
+            peak = peaks.get(day) or self._begin(day)
+            if len(ends) > peak and ends[-1 - peak] > start:
+                # More than `peak` end after its start.
+                peaks[day] = self._peak(start, end, peak)
 
     def _begin(self, day: int) -> int:
         for old in [old for old in self.peaks if old < day - REMEMBERED_DAYS]:
