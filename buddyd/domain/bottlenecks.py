@@ -1,12 +1,14 @@
 """Bottlenecks: how long each agent's work of the last day took, and which tools hold it up."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
+from itertools import groupby
 
 from msgspec import Struct
 
 from buddyd.domain.journal import MICROSECONDS, ExecutionRecorded
 from buddyd.domain.names import admit, join, split
+from buddyd.domain.segment import finished_at
 from buddyd.domain.windows import GRACE_HOURS, Cell, PairWindow, hour_of
 
 DAY_HOURS = 24
@@ -19,6 +21,9 @@ BOTTLENECK_SCORE = Fraction(3, 10)
 MOST_BOTTLENECKS = 3
 MOST_TOOLS = 50
 """Tools of one agent that are told apart; further ones count as `~other`."""
+
+Pair = tuple[str, str]
+"""An agent and a tool."""
 
 
 class Work(Struct, frozen=True):
@@ -39,25 +44,18 @@ class Workday:
         self._late: dict[str, dict[str, int]] | None = None
         self._work: dict[str, Work] = {}
 
-    def add(self, agent: str, executions: Iterable[ExecutionRecorded], known: list[str]) -> None:
-        """Take in an agent's executions; `known` are those of its tools that are told apart."""
-        sums: dict[tuple[int, str], Cell] = {}
-        for execution in executions:
-            duration = execution.duration
-            key = (hour_of(execution.finished_at), execution.tool)
-            cell = sums.get(key)
-            if cell is None:
-                sums[key] = [1, 0 if execution.success else 1, duration]
-            else:
-                cell[0] += 1
-                cell[1] += not execution.success
-                cell[2] += duration
-        for (hour, tool), cell in sums.items():
-            counted = admit(known, tool, MOST_TOOLS)
-            self.day.add(hour, join(agent, counted), cell)
+    def add(self, executions: Sequence[ExecutionRecorded], known: Mapping[str, list[str]]) -> None:
+        """Take in executions; `known` are the tools of each agent that are told apart."""
+        for hour, part in _by_hour(executions):
+            sums = [
+                ((agent, admit(known[agent], tool, MOST_TOOLS)), cell)
+                for (agent, tool), cell in _by_pair(part).items()
+            ]
+            self.day.add_all(hour, [(join(*pair), cell) for pair, cell in sums])
             if self._late is not None and hour >= self._first_late:
-                _count(self._late, agent, counted, cell)
-        self._work.pop(agent, None)
+                _count(self._late, sums)
+        for agent in known:
+            self._work.pop(agent, None)
 
     def advance(self, now: float) -> None:
         """Let the day end at `now`."""
@@ -92,8 +90,7 @@ class Workday:
             self._late = {}
             # What is ahead of a clock that was put back counts, as it does in the day.
             for hour in [hour for hour in self.day if hour >= self._first_late]:
-                for pair, cell in self.day.get(hour).items():
-                    _count(self._late, *split(pair), cell)
+                _count(self._late, ((split(key), cell) for key, cell in self.day.get(hour).items()))
         return self._late
 
     @property
@@ -101,9 +98,37 @@ class Workday:
         return self.day.floor + DAY_HOURS - LATE_HOURS
 
 
-def _count(late: dict[str, dict[str, int]], agent: str, tool: str, cell: Cell) -> None:
-    tools = late.setdefault(agent, {})
-    tools[tool] = tools.get(tool, 0) + cell[2]
+def _by_hour(
+    executions: Sequence[ExecutionRecorded],
+) -> Iterable[tuple[int, Iterable[ExecutionRecorded]]]:
+    """Those that follow each other in one hour, in the order of recording."""
+    times = list(map(finished_at, executions))
+    first = hour_of(min(times))
+    if first == hour_of(max(times)):
+        # As nearly always, where they are recorded as they finish.
+        return ((first, executions),)
+    return groupby(executions, lambda execution: hour_of(execution.finished_at))
+
+
+def _by_pair(executions: Iterable[ExecutionRecorded]) -> dict[Pair, Cell]:
+    """Executions, failures and microseconds by agent and tool, in the order of recording."""
+    sums: dict[Pair, Cell] = {}
+    for execution in executions:
+        pair = (execution.agent, execution.tool)
+        cell = sums.get(pair)
+        if cell is None:
+            sums[pair] = [1, 0 if execution.success else 1, execution.duration]
+        else:
+            cell[0] += 1
+            cell[1] += not execution.success
+            cell[2] += execution.duration
+    return sums
+
+
+def _count(late: dict[str, dict[str, int]], sums: Iterable[tuple[Pair, Cell]]) -> None:
+    for (agent, tool), (_, _, duration) in sums:
+        tools = late.setdefault(agent, {})
+        tools[tool] = tools.get(tool, 0) + duration
 
 
 def _suspects(tools: Mapping[str, Cell], busy: int) -> dict[str, Cell]:

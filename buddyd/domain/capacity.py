@@ -4,7 +4,7 @@ An agent's utilisation is its busy time in a window over the window's length. It
 the forecast of the next window leaves free of all that it can run at once.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from msgspec import Struct, field
 
@@ -16,7 +16,7 @@ from buddyd.domain.forecast import Backcast, Prediction, backcast
 from buddyd.domain.journal import MICROSECONDS, ExecutionRecorded, microseconds
 from buddyd.domain.load import BusySeries, Concurrency
 from buddyd.domain.projection import Projection, Table
-from buddyd.domain.segment import Segment
+from buddyd.domain.segment import Segment, duration
 from buddyd.domain.settings import DomainSettings
 from buddyd.domain.windows import GRACE_MINUTES, Window, minute_of, rfc3339
 
@@ -67,23 +67,30 @@ class Capacity(Projection):
     def fold(self, segment: Segment) -> None:
         """Take in the entries that come next."""
         self._roster.fold(segment)
+        if segment.executions:
+            self._count(segment)
+
+    def _count(self, segment: Segment) -> None:
         for agent in segment.agent_sums:
             self._recent.add(agent.minute, agent.name, (agent.executions, agent.duration))
+        self._cut_off(segment.executions)
+        known = {}
         for name, executions in segment.by_agent.items():
             row = self._loads.touch(name) or self._loads.put(name, Load())
-            ends = [(microseconds(e.finished_at), e.duration) for e in executions]
-            runs = [(end - duration, end) for end, duration in ends]
+            runs = [((end := microseconds(e.finished_at)) - e.duration, end) for e in executions]
             self._series.add(name, runs)
             row.concurrency.add(runs)
-            self._workday.add(name, executions, row.tools)
-            self._cut_off(name, executions)
+            known[name] = row.tools
+        self._workday.add(segment.executions, known)
 
-    def _cut_off(self, name: str, executions: Iterable[ExecutionRecorded]) -> None:
+    def _cut_off(self, executions: Sequence[ExecutionRecorded]) -> None:
         """Of what took longer than the window, no more than that lies in it."""
+        if max(map(duration, executions)) <= RECENT:
+            return
         for execution in executions:
             if execution.duration > RECENT:
                 minute = minute_of(execution.finished_at)
-                self._recent.add(minute, name, (0, RECENT - execution.duration))
+                self._recent.add(minute, execution.agent, (0, RECENT - execution.duration))
 
     def advance(self, now: float) -> None:
         """Let the windows end at `now`."""

@@ -5,7 +5,7 @@ in integers. A window keeps the totals of all buckets from its floor on; moving 
 out what expires, so a query reads totals and never a record.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 from typing import Protocol
 
@@ -73,6 +73,8 @@ class Part(Protocol):
 
 Cell = list[int]
 """Sums under one key; the first one counts, and a key whose count is 0 is gone."""
+Addition = tuple[str, Sequence[int]]
+"""A key, and what is to be added under it."""
 
 _decode = msgspec.msgpack.Decoder(dict[str, Cell], strict=False).decode
 
@@ -167,6 +169,14 @@ class Window(Buckets):
             return
         _increase(self._open.get(number) or self._opened(number), key, values)
 
+    def add_all(self, number: int, added: Collection[Addition]) -> None:
+        """Add what there is under each key; a key may come more than once."""
+        if number >= self.floor:
+            _increase_all(self.totals, added)
+        elif number < self.floor - self.grace:
+            return
+        _increase_all(self._open.get(number) or self._opened(number), added)
+
     def move(self, floor: int) -> bool:
         """Let the totals begin at bucket `floor`, which may move either way; True if it did."""
         before, self.floor = self.floor, floor
@@ -202,6 +212,15 @@ class PairWindow(Window):
         if is_new and self._pairs is not None and key in self.totals:
             self._note(key, self._pairs)
 
+    def add_all(self, number: int, added: Collection[Addition]) -> None:
+        """Add what there is under each pair."""
+        pairs = self._pairs
+        new = [] if pairs is None else [key for key, _ in added if key not in self.totals]
+        super().add_all(number, added)
+        if pairs is not None and number >= self.floor:
+            for key in new:
+                self._note(key, pairs)
+
     def move(self, floor: int) -> bool:
         """Let the totals begin at bucket `floor`."""
         moved = super().move(floor)
@@ -231,3 +250,8 @@ def _increase(sums: dict[str, Cell], key: str, values: Sequence[int]) -> None:
         cell[position] += value
     if not cell[0]:
         del sums[key]
+
+
+def _increase_all(sums: dict[str, Cell], added: Iterable[Addition]) -> None:
+    for key, values in added:
+        _increase(sums, key, values)
