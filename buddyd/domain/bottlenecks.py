@@ -17,7 +17,8 @@ LATE_HOURS = 2
 MOST_GROWTH = 2
 MOST_FAILING = 2
 """A tool that fails every time counts twice."""
-BOTTLENECK_SCORE = Fraction(3, 10)
+LEAST_SCORE = (3, 10)
+"""What makes a bottleneck of a tool: three tenths."""
 MOST_BOTTLENECKS = 3
 MOST_TOOLS = 50
 """Tools of one agent that are told apart; further ones count as `~other`."""
@@ -133,7 +134,7 @@ def _count(late: dict[str, dict[str, int]], sums: Iterable[tuple[Pair, Cell]]) -
 
 def _suspects(tools: Mapping[str, Cell], busy: int) -> dict[str, Cell]:
     """The tools that are worth a closer look, which are few: all others score too little."""
-    least, of = BOTTLENECK_SCORE.as_integer_ratio()
+    least, of = LEAST_SCORE
     enough = least * busy // (of * MOST_GROWTH * MOST_FAILING)
     return {name: cell for name, cell in tools.items() if cell[2] >= enough}
 
@@ -149,7 +150,7 @@ def _worst(suspects: Mapping[str, Cell], busy: int, late: Mapping[str, int]) -> 
     """
     if not busy:
         return []
-    least, of = BOTTLENECK_SCORE.as_integer_ratio()
+    least, of = LEAST_SCORE
     busy_late = sum(late.values())
     scores = {}
     for name, (executions, failed, duration) in suspects.items():

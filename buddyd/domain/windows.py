@@ -210,7 +210,7 @@ class PairWindow(Window):
         is_new = key not in self.totals
         super().add(number, key, values)
         if is_new and self._pairs is not None and key in self.totals:
-            self._note(key, self._pairs)
+            self._note((key,), self._pairs)
 
     def add_all(self, number: int, added: Collection[Addition]) -> None:
         """Add what there is under each pair."""
@@ -218,8 +218,7 @@ class PairWindow(Window):
         new = [] if pairs is None else [key for key, _ in added if key not in self.totals]
         super().add_all(number, added)
         if pairs is not None and number >= self.floor:
-            for key in new:
-                self._note(key, pairs)
+            self._note(new, pairs)
 
     def move(self, floor: int) -> bool:
         """Let the totals begin at bucket `floor`."""
@@ -232,13 +231,13 @@ class PairWindow(Window):
         """The totals by second name, in no order; to look at, until the window moves."""
         if self._pairs is None:
             self._pairs = {}
-            for key in self.totals:
-                self._note(key, self._pairs)
+            self._note(self.totals, self._pairs)
         return self._pairs.get(first, {})
 
-    def _note(self, key: str, pairs: dict[str, dict[str, Cell]]) -> None:
-        first, second = split(key)
-        pairs.setdefault(first, {})[second] = self.totals[key]
+    def _note(self, keys: Iterable[str], pairs: dict[str, dict[str, Cell]]) -> None:
+        for key in keys:
+            first, second = split(key)
+            pairs.setdefault(first, {})[second] = self.totals[key]
 
 
 def _increase(sums: dict[str, Cell], key: str, values: Sequence[int]) -> None:
