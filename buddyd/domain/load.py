@@ -92,14 +92,13 @@ class BusySeries:
                 for window in range(first, last + 1):
                     part = min(end, (window + 1) * width) - max(start, window * width)
                     busy[window] = busy.get(window, 0) + part
-        # An agent that was never busy has no series, neither now nor after a restart.
-        kept = [(window, time) for window, time in busy.items() if time and window >= self.floor]
-        if not kept:
-            return
         row = self.rows.get(agent)
-        if row is None:
-            row = self.rows[agent] = Row(kept[0][0])
-        for window, time in kept:
+        for window, time in busy.items():
+            # An agent that was never busy has no series, neither now nor after a restart.
+            if not time or window < self.floor:
+                continue
+            if row is None:
+                row = self.rows[agent] = Row(window)
             row.add(window, time)
             row.version += window < self._current
             self._changed.add(window)
