@@ -18,11 +18,12 @@ from buddyd.domain.segment import Segment, failures_in_a_row, finished_at, recor
 from buddyd.domain.settings import DomainSettings
 from buddyd.domain.windows import (
     GRACE_MINUTES,
+    HOUR,
+    MINUTE,
     Window,
     day_floor,
     hour_of,
     midnight_minute,
-    minute_of,
     rfc3339,
 )
 
@@ -80,25 +81,27 @@ class Roster:
                 if isinstance(entry, AgentEntry):
                     self._take(entry)
         else:
+            before = _forgotten_before(segment.hour)
             for name, executions in segment.by_agent.items():
-                _finish(self._heard(name, executions[0]), executions)
+                _finish(self._heard(name, executions[0].recorded_at, before), executions)
 
     def forget(self) -> None:
         """Drop the agents of which nothing was heard for a month.
 
         By the time of the journal: an entry that is still to be folded may have come earlier.
         """
-        for name, agent in list(self.table.rows.items()):
-            if _is_forgotten(agent, self._recorded_hour):
-                self.table.drop(name)
+        before = _forgotten_before(self._recorded_hour)
+        for name in [n for n, agent in self.table.rows.items() if agent.last_heard < before]:
+            self.table.drop(name)
 
     def present(self, now: float) -> Iterator[tuple[str, Agent]]:
         """By name, the agents with an execution or a report in the 24-hour window, or a task."""
-        floor = day_floor(now)
+        since = day_floor(now) * MINUTE
         for name, agent in sorted(self.table.rows.items()):
-            times = (agent.last_finished, agent.last_report)
-            if any(time is not None and minute_of(time) >= floor for time in times) or self.running(
-                agent, now
+            if (
+                _is_since(agent.last_finished, since)
+                or _is_since(agent.last_report, since)
+                or self.running(agent, now)
             ):
                 yield name, agent
 
@@ -119,7 +122,8 @@ class Roster:
         return "ERROR" if agent.failures_in_a_row >= FAILURES_OF_AN_ERROR else "IDLE"
 
     def _take(self, entry: AgentEntry) -> None:
-        agent = self._heard(entry.agent, entry)
+        before = _forgotten_before(hour_of(entry.recorded_at))
+        agent = self._heard(entry.agent, entry.recorded_at, before)
         match entry:
             case ExecutionRecorded():
                 _finish(agent, (entry,))
@@ -130,11 +134,11 @@ class Roster:
                 agent.last_heard = max(agent.last_heard, entry.recorded_at)
                 _report(agent, entry)
 
-    def _heard(self, name: str, entry: AgentEntry) -> Agent:
-        """The agent, which begins anew where it was forgotten."""
+    def _heard(self, name: str, at: float, before: int) -> Agent:
+        """The agent, which begins anew where it was last heard of before `before`."""
         agent = self.table.touch(name)
-        if agent is None or _is_forgotten(agent, hour_of(entry.recorded_at)):
-            agent = self.table.put(name, Agent(last_heard=entry.recorded_at))
+        if agent is None or agent.last_heard < before:
+            agent = self.table.put(name, Agent(last_heard=at))
         return agent
 
     def _open(self, agent: Agent, entry: ExecutionStarted) -> None:
@@ -147,8 +151,13 @@ class Roster:
         agent.last_started = max(agent.last_started or entry.started_at, entry.started_at)
 
 
-def _is_forgotten(agent: Agent, hour: int) -> bool:
-    return hour_of(agent.last_heard) < hour - FORGET_AFTER_HOURS
+def _forgotten_before(hour: int) -> int:
+    """Who was last heard of before this (Unix seconds) is forgotten in that hour."""
+    return (hour - FORGET_AFTER_HOURS) * HOUR
+
+
+def _is_since(time: float | None, since: int) -> bool:
+    return time is not None and time >= since
 
 
 def _finish(agent: Agent, executions: Sequence[ExecutionRecorded]) -> None:

@@ -92,14 +92,13 @@ class BusySeries:
                 for window in range(first, last + 1):
                     part = min(end, (window + 1) * width) - max(start, window * width)
                     busy[window] = busy.get(window, 0) + part
-        # An agent that was never busy has no series, neither now nor after a restart.
-        kept = [(window, time) for window, time in busy.items() if time and window >= self.floor]
-        if not kept:
-            return
         row = self.rows.get(agent)
-        if row is None:
-            row = self.rows[agent] = Row(kept[0][0])
-        for window, time in kept:
+        for window, time in busy.items():
+            # An agent that was never busy has no series, neither now nor after a restart.
+            if not time or window < self.floor:
+                continue
+            if row is None:
+                row = self.rows[agent] = Row(window)
             row.add(window, time)
             row.version += window < self._current
             self._changed.add(window)
@@ -154,7 +153,7 @@ class Concurrency(Struct):
 
     def add(self, runs: Iterable[Run]) -> None:
         """Take in executions, in the order of recording."""
-        starts, ends = self.starts, self.ends
+        starts, ends, peaks = self.starts, self.ends, self.peaks
         for begin, end in runs:
             start = begin + TOLERANCE
             if end <= start:
@@ -164,9 +163,10 @@ class Concurrency(Struct):
             if len(ends) > REMEMBERED_RUNS:
                 del starts[0], ends[0]
             day = end // DAY
-            peak = self.peaks.get(day) or self._begin(day)
-            if bisect_right(ends, start) + peak < len(ends):
-                self.peaks[day] = self._peak(start, end, peak)
+            peak = peaks.get(day) or self._begin(day)
+            if len(ends) > peak and ends[-1 - peak] > start:
+                # More than `peak` end after its start.
+                peaks[day] = self._peak(start, end, peak)
 
     def _begin(self, day: int) -> int:
         for old in [old for old in self.peaks if old < day - REMEMBERED_DAYS]:

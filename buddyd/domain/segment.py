@@ -21,7 +21,7 @@ _tool = attrgetter("tool")
 recorded_at = attrgetter("recorded_at")
 finished_at = attrgetter("finished_at")
 success = attrgetter("success")
-_duration = attrgetter("duration")
+duration = attrgetter("duration")
 _cost = attrgetter("cost")
 _estimate = attrgetter("estimate")
 _tokens = attrgetter("tokens")
@@ -171,7 +171,7 @@ def _sum(minute: int, name: str, group: Sequence[ExecutionRecorded]) -> Sum:
         name,
         len(group),
         sum(map(success, group)),
-        sum(map(_duration, group)),
+        sum(map(duration, group)),
         sum(map(_cost, group)),
         sum(map(_estimate, group)),
         sum(map(_tokens, group)),

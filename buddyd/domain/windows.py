@@ -5,7 +5,7 @@ in integers. A window keeps the totals of all buckets from its floor on; moving 
 out what expires, so a query reads totals and never a record.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 from typing import Protocol
 
@@ -84,6 +84,8 @@ class Part(Protocol):
 
 Cell = list[int]
 """Sums under one key; the first one counts, and a key whose count is 0 is gone."""
+Addition = tuple[str, Sequence[int]]
+"""A key, and what is to be added under it."""
 
 _decode = msgspec.msgpack.Decoder(dict[str, Cell], strict=False).decode
 
@@ -178,6 +180,14 @@ class Window(Buckets):
             return
         _increase(self._open.get(number) or self._opened(number), key, values)
 
+    def add_all(self, number: int, added: Collection[Addition]) -> None:
+        """Add what there is under each key; a key may come more than once."""
+        if number >= self.floor:
+            _increase_all(self.totals, added)
+        elif number < self.floor - self.grace:
+            return
+        _increase_all(self._open.get(number) or self._opened(number), added)
+
     def move(self, floor: int) -> bool:
         """Let the totals begin at bucket `floor`, which may move either way; True if it did."""
         before, self.floor = self.floor, floor
@@ -209,39 +219,42 @@ class PairWindow(Window):
 
     def __init__(self, grace: int) -> None:
         super().__init__(grace)
-        # The keys by first and second name, and perhaps some that have left; None until asked for.
-        self._keys: dict[str, dict[str, str]] | None = None
+        # The totals by first and second name; None until asked for.
+        self._pairs: dict[str, dict[str, Cell]] | None = None
 
     def add(self, number: int, key: str, values: Sequence[int]) -> None:
         """Add `values` under a pair."""
-        if self._keys is not None and key not in self.totals:
-            self._note(key, self._keys)
+        is_new = key not in self.totals
         super().add(number, key, values)
+        if is_new and self._pairs is not None and key in self.totals:
+            self._note((key,), self._pairs)
+
+    def add_all(self, number: int, added: Collection[Addition]) -> None:
+        """Add what there is under each pair."""
+        pairs = self._pairs
+        new = [] if pairs is None else [key for key, _ in added if key not in self.totals]
+        super().add_all(number, added)
+        if pairs is not None and number >= self.floor:
+            self._note(new, pairs)
 
     def move(self, floor: int) -> bool:
         """Let the totals begin at bucket `floor`."""
         moved = super().move(floor)
         if moved:
-            self._keys = None
+            self._pairs = None
         return moved
 
-    def under(self, first: str) -> dict[str, Cell]:
-        """The totals by second name, in no order."""
-        totals = self.totals
-        return {name: totals[key] for name, key in self.keys(first).items() if key in totals}
+    def under(self, first: str) -> Mapping[str, Cell]:
+        """The totals by second name, in no order; to look at, until the window moves."""
+        if self._pairs is None:
+            self._pairs = {}
+            self._note(self.totals, self._pairs)
+        return self._pairs.get(first, {})
 
-    def keys(self, first: str) -> Mapping[str, str]:
-        """The keys by second name, and perhaps some under which nothing is left."""
-        if self._keys is None:
-            self._keys = {}
-            for key in self.totals:
-                self._note(key, self._keys)
-        return self._keys.get(first, {})
-
-    @staticmethod
-    def _note(key: str, keys: dict[str, dict[str, str]]) -> None:
-        first, second = split(key)
-        keys.setdefault(first, {})[second] = key
+    def _note(self, keys: Iterable[str], pairs: dict[str, dict[str, Cell]]) -> None:
+        for key in keys:
+            first, second = split(key)
+            pairs.setdefault(first, {})[second] = self.totals[key]
 
 
 def _increase(sums: dict[str, Cell], key: str, values: Sequence[int]) -> None:
@@ -253,3 +266,8 @@ def _increase(sums: dict[str, Cell], key: str, values: Sequence[int]) -> None:
         cell[position] += value
     if not cell[0]:
         del sums[key]
+
+
+def _increase_all(sums: dict[str, Cell], added: Iterable[Addition]) -> None:
+    for key, values in added:
+        _increase(sums, key, values)

@@ -71,6 +71,26 @@ def test_a_forecast_does_not_depend_on_the_order_of_arrival(
     assert forecasts([*reports, *history], NOW) == forecasts([*reports, *shuffled], NOW, most=3)
 
 
+@examples(60)
+@given(history=HISTORIES, put_away=st.booleans())
+def test_a_forecast_does_not_depend_on_who_asked_before(
+    history: list[ExecutionRecorded], *, put_away: bool
+) -> None:
+    def sooner(entry: ExecutionRecorded) -> ExecutionRecorded:
+        """In the last few hours, where a tool grows."""
+        ago = (NOW - entry.finished_at) % (4 * HOUR)
+        return msgspec.structs.replace(entry, finished_at=NOW - ago)
+
+    entries = [*map(sooner, history)]
+    asked = Capacity(DomainSettings())
+    for segment in segments(entries, 2):
+        asked.fold(segment)
+        asked.answer(NOW)
+        if put_away:
+            asked.changes()
+    assert msgspec.to_builtins(asked.answer(NOW))["forecasts"] == forecasts(entries, NOW)
+
+
 @examples(40)
 @given(history=HISTORIES, days=st.integers(-400, 400))
 def test_a_forecast_does_not_depend_on_the_date(

@@ -367,6 +367,15 @@ def test_a_tool_that_grows_holds_an_agent_up_sooner() -> None:
     assert forecast(told, NOW + 2 * HOUR).bottleneck_tools == ["search"]
 
 
+def test_a_tool_grows_by_what_came_since_the_last_answer() -> None:
+    told = Told(Capacity)
+    told.records(NOW, {"duration_seconds": 80.0, "finished_at": NOW - 5 * HOUR})
+    told.records(NOW, {"tool_name": "other", "duration_seconds": 1.0})
+    assert forecast(told, NOW).bottleneck_tools == ["search"]
+    told.records(NOW, {"tool_name": "new", "duration_seconds": 20.0})
+    assert forecast(told, NOW).bottleneck_tools == ["search", "new"]
+
+
 def test_what_is_ahead_of_a_clock_that_was_put_back_counts_as_growth_as_well() -> None:
     told = Told(Capacity)
     told.records(NOW, {"duration_seconds": 80.0, "finished_at": NOW - 5 * HOUR})
@@ -451,7 +460,7 @@ def test_what_one_agent_or_one_task_can_make_the_daemon_remember_is_bounded() ->
     records = [{"tool_name": f"tool-{n}", "success": n > 0} for n in range(200)]
     for projection in told, risks:
         projection.records(NOW, *records)
-    assert len(told.projection._day.totals) == 51
+    assert len(told.projection._workday.day.totals) == 51
     assert len(risks.projection._fallbacks.month.totals) == 32
     pattern_of_many = Told(Risks)
     pattern_of_many.records(NOW, *[FAILED | {"error_type": f"kind-{n}"} for n in range(200)])

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from buddyd.domain.names import join
 from buddyd.domain.windows import (
     Buckets,
+    PairWindow,
     Window,
     day_floor,
     hour_of,
@@ -113,6 +115,32 @@ def test_a_key_whose_count_is_gone_is_gone() -> None:
     window.add(1, "a", (1, 5))
     window.move(2)
     assert window.totals == {}
+
+
+PAIRS = st.tuples(st.sampled_from("ab"), st.sampled_from("xyz")).map(lambda pair: join(*pair))
+
+
+@examples(100)
+@given(
+    batches=st.lists(st.tuples(st.integers(0, 20), st.lists(st.tuples(PAIRS, VALUES))), max_size=9),
+    floors=st.lists(st.integers(0, 20), max_size=3),
+)
+def test_a_window_of_pairs_finds_what_is_under_the_first_name(
+    batches: list[tuple[int, list[tuple[str, tuple[int, int]]]]], floors: list[int]
+) -> None:
+    window, added = PairWindow(100), list[Added]()
+    for number, batch in batches:
+        added += [(number, pair, values) for pair, values in batch]
+        if len(batch) == 1:
+            window.add(number, *batch[0])
+        else:
+            window.add_all(number, batch)
+        if floors and number % 3 == 0:
+            window.move(floors.pop())
+        found = {
+            join(first, second): c for first in "ab" for second, c in window.under(first).items()
+        }
+        assert found == window.totals == sums(added, window.floor)
 
 
 def test_sums_beyond_64_bits_are_kept() -> None:
