@@ -14,7 +14,7 @@ import msgspec
 from buddyd.domain.answers import FindingKind, Severity
 from buddyd.domain.findings import CONFIRMED_SECONDS, MOST_IDS, Case, Casebook
 from buddyd.domain.journal import ExecutionRecorded, ratio
-from buddyd.domain.segment import finished_at, success
+from buddyd.domain.segment import Segment, success
 from buddyd.domain.settings import DomainSettings
 from buddyd.domain.trend import Chart
 from buddyd.domain.watched import DOMINANT_FAILURES, HOURS, UNKNOWN, Watchable, Watched
@@ -42,14 +42,11 @@ class FailingTools:
         self._settings = settings
         self._book = book
 
-    def take(
-        self, name: str, tool: Watchable, executions: Sequence[ExecutionRecorded], hour: int
-    ) -> None:
-        """Take in executions of a tool, in the order of recording, and count its streak."""
-        watched = tool.watched
-        self.turn(name, watched, hour)
-        times = list(map(finished_at, executions))
-        all_count = watched.count(times)
+    def take(self, name: str, tool: Watchable, segment: Segment) -> None:
+        """Take in the executions of a tool that come next, and count its streak."""
+        watched, executions = tool.watched, segment.by_tool[name]
+        self.turn(name, watched, segment.hour)
+        all_count = watched.count(executions, segment.tool_ends[name])
         before = copy.copy(tool.chart)
         tool.chart.add(map(success, executions))
         changed = (before.alarm_at, before.trend) != (tool.chart.alarm_at, tool.chart.trend)

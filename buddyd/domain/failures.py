@@ -10,7 +10,7 @@ from buddyd.domain.findings import Case, Casebook
 from buddyd.domain.journal import MICROSECONDS, ExecutionRecorded, ratio
 from buddyd.domain.names import OTHER, admit, join
 from buddyd.domain.projection import Table
-from buddyd.domain.segment import Segment, finished_at
+from buddyd.domain.segment import Segment
 from buddyd.domain.settings import DomainSettings
 from buddyd.domain.watched import (
     DOMINANT_FAILURES,
@@ -25,8 +25,8 @@ from buddyd.domain.windows import (
     HOUR_MINUTES,
     Window,
     day_floor,
-    has_left,
     hour_of,
+    left_before,
     minute_of,
     month_floor,
     rfc3339,
@@ -98,12 +98,12 @@ class Failures:
             self.month_means.add(hour, s.name, (s.executions, s.cost, s.duration))
         for name, executions in segment.by_tool.items():
             tool = self.tools.touch(name)
-            if tool is None or has_left(tool.last_finished, segment.hour):
+            if tool is None or tool.last_finished < segment.left_before:
                 if tool is not None:
                     self._cases.close(name, tool.watched)
                 tool = self.tools.put(name, ToolFailures(executions[0].finished_at))
-            tool.last_finished = max(tool.last_finished, *map(finished_at, executions))
-            self._cases.take(name, tool, executions, segment.hour)
+            tool.last_finished = max(tool.last_finished, segment.tool_ends[name].last)
+            self._cases.take(name, tool, segment)
             for execution in executions:
                 if not execution.success:
                     self._fail(tool, execution)
@@ -123,7 +123,7 @@ class Failures:
         self.month_means.move(floor)
         # By the time of the journal, as in `Tools`.
         for name, tool in list(self.tools.rows.items()):
-            if has_left(tool.last_finished, self._recorded_hour):
+            if tool.last_finished < left_before(self._recorded_hour):
                 self._cases.close(name, tool.watched)
                 self.tools.drop(name)
 

@@ -9,9 +9,9 @@ from buddyd.domain.findings import MOST_IDS, Case, Casebook
 from buddyd.domain.journal import ExecutionRecorded
 from buddyd.domain.names import OTHER, join
 from buddyd.domain.projection import Table
-from buddyd.domain.segment import Segment, finished_at
+from buddyd.domain.segment import Segment
 from buddyd.domain.settings import DomainSettings
-from buddyd.domain.windows import has_left
+from buddyd.domain.windows import left_before
 
 REPEATS = 5
 """Executions without another tool between, from which on it is a loop."""
@@ -58,16 +58,17 @@ class Loops:
             if name == OTHER:
                 continue
             runner = self.runners.touch(name)
-            if runner is None or has_left(runner.last, segment.hour):
+            if runner is None or runner.last < segment.left_before:
                 if runner is not None:
                     self._leave(name, runner, list(runner.tasks), math.inf)
                 runner = self.runners.put(name, Runner(executions[0].finished_at))
             self._take(name, runner, executions)
+            runner.last = max(runner.last, segment.agent_ends[name].last)
 
     def forget(self) -> None:
         """Drop the agents that have left the 30-day window, by the time of the journal."""
         for name, runner in list(self.runners.rows.items()):
-            if has_left(runner.last, self._recorded_hour):
+            if runner.last < left_before(self._recorded_hour):
                 self._leave(name, runner, list(runner.tasks), math.inf)
                 self.runners.drop(name)
 
@@ -92,7 +93,6 @@ class Loops:
             del run.ids[:-MOST_IDS]
             if run.count >= REPEATS and run.tool != OTHER:
                 self._follow(name, task, run, each)
-        runner.last = max(runner.last, *map(finished_at, executions))
 
     def _leave(self, name: str, runner: Runner, tasks: Sequence[str], at: float) -> None:
         """These are watched no longer: the agent has moved on."""

@@ -14,8 +14,8 @@ from msgspec import Struct
 from buddyd.domain.findings import CONFIRMED_SECONDS, MOST_IDS, Case, Casebook
 from buddyd.domain.journal import ExecutionRecorded
 from buddyd.domain.projection import Table
-from buddyd.domain.segment import Segment, finished_at
-from buddyd.domain.windows import has_left
+from buddyd.domain.segment import Segment
+from buddyd.domain.windows import left_before
 
 LEAST_GAIN = 0.02
 START_VARIANCE = 0.25
@@ -125,16 +125,16 @@ class SlowTools:
         self._recorded_hour = max(self._recorded_hour, segment.hour)
         for name, executions in segment.by_tool.items():
             pace = self.paces.touch(name)
-            if pace is None or has_left(pace.last_finished, segment.hour):
+            if pace is None or pace.last_finished < segment.left_before:
                 self._book.lasting("slow_down", name, math.inf)
                 pace = self.paces.put(name, Pace(executions[0].finished_at))
-            pace.last_finished = max(pace.last_finished, *map(finished_at, executions))
+            pace.last_finished = max(pace.last_finished, segment.tool_ends[name].last)
             self._take(name, pace, executions)
 
     def forget(self) -> None:
         """Drop the tools that have left the 30-day window, by the time of the journal."""
         for name, pace in list(self.paces.rows.items()):
-            if has_left(pace.last_finished, self._recorded_hour):
+            if pace.last_finished < left_before(self._recorded_hour):
                 self._book.lasting("slow_down", name, math.inf)
                 self.paces.drop(name)
 

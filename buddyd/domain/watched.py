@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from msgspec import Struct, field
 
 from buddyd.domain.findings import MOST_IDS
+from buddyd.domain.journal import ExecutionRecorded
 from buddyd.domain.names import OTHER
+from buddyd.domain.segment import Ends
 from buddyd.domain.trend import Chart
 from buddyd.domain.windows import hour_of
 
@@ -46,13 +48,14 @@ class Watched(Struct):
         """The first hour of the window."""
         return self.hour - HOURS + 1
 
-    def count(self, times: Sequence[float]) -> bool:
+    def count(self, executions: Sequence[ExecutionRecorded], ends: Ends) -> bool:
         """Put executions into the hours in which they ended; whether all are in the window."""
-        first, last = hour_of(min(times)), hour_of(max(times))
+        first, last = hour_of(ends.first), hour_of(ends.last)
         if first == last and first >= self.floor:
-            self._of(first).executions += len(times)
+            self._of(first).executions += len(executions)
             return True
-        for hour in map(hour_of, times):
+        for each in executions:
+            hour = hour_of(each.finished_at)
             if hour >= self.floor:
                 self._of(hour).executions += 1
         return first >= self.floor
