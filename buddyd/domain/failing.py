@@ -8,6 +8,7 @@ entries alone.
 import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 
 import msgspec
 
@@ -46,14 +47,14 @@ class FailingTools:
         """Take in the executions of a tool that come next, and count its streak."""
         watched, executions = tool.watched, segment.by_tool[name]
         self.turn(name, watched, segment.hour)
-        all_count = watched.count(executions, segment.tool_ends[name])
+        counted = watched.count(executions, segment.tool_ends[name])
         before = copy.copy(tool.chart)
         tool.chart.add(map(success, executions))
         changed = (before.alarm_at, before.trend) != (tool.chart.alarm_at, tool.chart.trend)
-        if all_count and self._is_quiet(tool, executions):
-            watched.executions += len(executions)
-        else:
+        if name in segment.failed or tool.streak or self._could_be_high(watched):
             self._step(name, tool, executions)
+        else:
+            watched.executions += counted
         if changed or self._book.has_open("degrading", name):
             self._follow(name, before, executions)
         watched.seq = executions[-1].seq
@@ -94,48 +95,49 @@ class FailingTools:
         FailingTools(self._settings, book).turn(name, copied, hour)
         yield from book.cases()
 
-    def _is_quiet(self, tool: Watchable, executions: Sequence[ExecutionRecorded]) -> bool:
-        """Whether these can only be counted: nothing fails, and nothing lasts that they end."""
-        watched = tool.watched
-        few = watched.executions < self._settings.risk_min_executions
-        could_be_high = watched.failed and (few or self._is_high(watched))
-        return not tool.streak and not could_be_high and all(map(success, executions))
-
     def _step(self, name: str, tool: Watchable, executions: Sequence[ExecutionRecorded]) -> None:
-        watched, book = tool.watched, self._book
-        start = float(watched.floor * HOUR)
-        least, medium = self._settings.risk_min_executions, self._settings.medium_success_rate
-        is_high = book.has_open("high_failure_rate", name)
-        for each in executions:
-            counts = each.finished_at >= start
-            watched.executions += counts
-            if not each.success:
-                self._fail(name, tool, each, counts=counts)
-            elif tool.streak:
-                self._succeed(name, tool, each)
-            count = watched.executions
-            high = count >= least and (count - watched.failed) / count < medium
-            if counts and (high or is_high):
-                self._assess_rate(name, watched, each.recorded_at, each.seq)
-                is_high = high
-        self._evidence(name, watched)
-        del watched.ids[:-MOST_IDS]
+        for succeeded, stretch in groupby(executions, success):
+            if succeeded:
+                self._succeed(name, tool, list(stretch))
+            else:
+                for each in stretch:
+                    self._fail(name, tool, each)
+        self._evidence(name, tool.watched)
+        del tool.watched.ids[:-MOST_IDS]
+
+    def _could_be_high(self, watched: Watched) -> bool:
+        """Whether a success could change what is found about the rate."""
+        few = watched.executions < self._settings.risk_min_executions
+        return watched.failed > 0 and (few or self._is_high(watched))
 
     def _is_high(self, watched: Watched) -> bool:
         executions, settings = watched.executions, self._settings
         rate = ratio(executions - watched.failed, executions)
         return executions >= settings.risk_min_executions and rate < settings.medium_success_rate
 
-    def _succeed(self, name: str, tool: Watchable, each: ExecutionRecorded) -> None:
+    def _succeed(self, name: str, tool: Watchable, successes: Sequence[ExecutionRecorded]) -> None:
+        """Take in successes that follow each other."""
+        self._end_streak(name, tool, successes[0].finished_at)
+        watched = tool.watched
+        start = watched.floor * HOUR
+        counted = [each for each in successes if each.finished_at >= start]
+        if not self._could_be_high(watched):
+            watched.executions += len(counted)
+            return
+        for each in counted:
+            watched.executions += 1
+            self._assess_rate(name, watched, each.recorded_at, each.seq)
+
+    def _end_streak(self, name: str, tool: Watchable, at: float) -> None:
         if tool.streak >= STREAK:
-            case = self._book.lasting("streak", name, each.finished_at)
-            if case is not None:
-                self._book.close(case, each.finished_at)
+            self._close("streak", name, at)
         tool.streak = 0
 
-    def _fail(self, name: str, tool: Watchable, each: ExecutionRecorded, *, counts: bool) -> None:
+    def _fail(self, name: str, tool: Watchable, each: ExecutionRecorded) -> None:
         watched, kind = tool.watched, each.error_type or UNKNOWN
+        counts = each.finished_at >= watched.floor * HOUR
         if counts:
+            watched.executions += 1
             kind = watched.fail(hour_of(each.finished_at), kind)
             self._assess_failure(name, watched, kind, each)
         watched.ids.append((each.execution_id, kind))
@@ -144,6 +146,8 @@ class FailingTools:
             watched.streak_began = each.finished_at
         if tool.streak >= STREAK:
             self._follow_streak(name, tool, each)
+        if counts:
+            self._assess_rate(name, watched, each.recorded_at, each.seq)
 
     def _follow_streak(self, name: str, tool: Watchable, each: ExecutionRecorded) -> None:
         case = self._book.lasting("streak", name, each.finished_at)

@@ -1,6 +1,7 @@
 """How tools fail: how often, with what, and with which agents."""
 
 from collections.abc import Iterable, Iterator
+from operator import attrgetter
 
 from msgspec import Struct, field
 
@@ -35,6 +36,7 @@ from buddyd.domain.windows import (
 RECENT_FAILURES = 10
 MOST_AGENTS = 50
 """Further agents of one tool are counted as `~other`."""
+_time_and_seq = attrgetter("finished_at", "seq")
 
 
 class Failure(Struct, array_like=True, frozen=True):
@@ -104,9 +106,8 @@ class Failures:
                 tool = self.tools.put(name, ToolFailures(executions[0].finished_at))
             tool.last_finished = max(tool.last_finished, segment.tool_ends[name].last)
             self._cases.take(name, tool, segment)
-            for execution in executions:
-                if not execution.success:
-                    self._fail(tool, execution)
+            for failed in segment.failed.get(name, ()):
+                self._fail(tool, failed)
             self._patterns.pop(name, None)
 
     def advance(self, now: float) -> None:
@@ -204,5 +205,6 @@ def _remember(tool: ToolFailures, entry: ExecutionRecorded) -> None:
     failure = Failure(
         entry.finished_at, entry.seq, entry.task_id, entry.agent, entry.duration, entry.error_type
     )
-    newest_first = sorted([*tool.recent, failure], key=lambda f: (-f.finished_at, -f.seq))
-    tool.recent = newest_first[:RECENT_FAILURES]
+    tool.recent.append(failure)
+    tool.recent.sort(key=_time_and_seq, reverse=True)
+    del tool.recent[RECENT_FAILURES:]

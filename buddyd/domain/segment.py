@@ -6,7 +6,7 @@ journal at other places gives the same state.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
+from itertools import filterfalse, groupby
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -79,6 +79,8 @@ class Segment:
         self.executions = [entry for entry in entries if type(entry) is ExecutionRecorded]
         self.by_tool: Groups = _grouped(self.executions, _tool)
         """The executions of each tool, and of each agent."""
+        self.failed: Groups = _grouped(filterfalse(success, self.executions), _tool)
+        """Those of each tool that failed, where some did."""
         self.by_agent: Groups = _grouped(self.executions, _agent)
         self.tool_ends = {name: _ends(group) for name, group in self.by_tool.items()}
         """When the executions of each tool, and of each agent, ended."""

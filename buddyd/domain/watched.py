@@ -48,17 +48,16 @@ class Watched(Struct):
         """The first hour of the window."""
         return self.hour - HOURS + 1
 
-    def count(self, executions: Sequence[ExecutionRecorded], ends: Ends) -> bool:
-        """Put executions into the hours in which they ended; whether all are in the window."""
+    def count(self, executions: Sequence[ExecutionRecorded], ends: Ends) -> int:
+        """Put executions into the hours in which they ended; says how many are in the window."""
         first, last = hour_of(ends.first), hour_of(ends.last)
         if first == last and first >= self.floor:
             self._of(first).executions += len(executions)
-            return True
-        for each in executions:
-            hour = hour_of(each.finished_at)
-            if hour >= self.floor:
-                self._of(hour).executions += 1
-        return first >= self.floor
+            return len(executions)
+        hours = [hour for each in executions if (hour := hour_of(each.finished_at)) >= self.floor]
+        for hour in hours:
+            self._of(hour).executions += 1
+        return len(hours)
 
     def fail(self, hour: int, kind: str) -> str:
         """Add a failure in an hour of the window; says as what it is counted."""
