@@ -119,6 +119,24 @@ def test_an_agent_that_gave_up_is_no_longer_in_a_loop(told: Told) -> None:
     assert lasting(told, NOW + HOUR, "loop") == []
 
 
+@pytest.mark.parametrize("others", [3, 8, 40])
+@pytest.mark.parametrize("first", ["loop-0", "new"])
+def test_a_loop_ends_when_the_agent_has_moved_on_to_eight_tasks(
+    told: Told, first: str, others: int
+) -> None:
+    one_by_one = Told(Risks)
+    tasks = [first, *[f"other-{n}" for n in range(others)]]
+    loops = [{"task_id": f"loop-{n}"} for n in range(3) for _ in range(5)]
+    once = [{"task_id": task, "finished_at": NOW + n} for n, task in enumerate(tasks)]
+    again = [{"task_id": task} for task in tasks[-8:] for _ in range(4)]
+    for batch in loops, once, again:
+        told.records(NOW, *batch)
+        for each in batch:
+            one_by_one.records(NOW, each)
+    assert len(lasting(told, NOW, "loop")) == min(8, len({"loop-0", "loop-1", "loop-2", *tasks}))
+    assert history(told, NOW, "loop") == history(one_by_one, NOW, "loop")
+
+
 def test_an_agent_is_silent_from_when_it_is_offline_until_it_is_heard_again(told: Told) -> None:
     told.hears(NOW, ReportAgent(agent_id="scout", queue_depth=3))
     assert lasting(told, NOW + 119.9, "silent") == []
