@@ -61,16 +61,18 @@ class FailingTools:
 
     def turn(self, name: str, watched: Watched, hour: int) -> None:
         """Let the hours turn up to `hour`."""
-        # After these, nothing is left that another turn could change.
-        last = min(hour, watched.hour + HOURS + HOURS_AHEAD)
-        for next_hour in range(watched.hour + 1, last + 1) if watched.hours else ():
+        if hour <= watched.hour:
+            return
+        # At the other ones nothing leaves the window, and what was found stays.
+        turns = sorted(held + HOURS for held in watched.hours if held + HOURS <= hour)
+        for next_hour in turns:
             watched.hour = next_hour
             watched.drop_before(watched.floor)
             at = float(next_hour * HOUR)
             self._assess_rate(name, watched, at, watched.seq)
             self._assess_errors(name, watched, watched.dominant(), at, watched.seq)
             self._evidence(name, watched)
-        watched.hour = max(watched.hour, hour)
+        watched.hour = hour
 
     def close(self, name: str, watched: Watched) -> None:
         """The tool is forgotten."""
