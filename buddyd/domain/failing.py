@@ -50,12 +50,12 @@ class FailingTools:
         counted = watched.count(executions, segment.tool_ends[name])
         before = copy.copy(tool.chart)
         tool.chart.add(map(success, executions))
-        changed = (before.alarm_at, before.trend) != (tool.chart.alarm_at, tool.chart.trend)
         if name in segment.failed or tool.streak or self._could_be_high(watched):
             self._step(name, tool, executions)
         else:
             watched.executions += counted
-        if changed or self._book.has_open("degrading", name):
+        # It is open as long as the trend lasts.
+        if tool.chart.alarm_at != before.alarm_at or self._book.has_open("degrading", name):
             self._follow(name, before, executions)
         watched.seq = executions[-1].seq
 
