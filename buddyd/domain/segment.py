@@ -10,6 +10,8 @@ from itertools import filterfalse, groupby
 from operator import attrgetter
 from typing import NamedTuple
 
+from msgspec import Struct
+
 from buddyd.domain.journal import ExecutionRecorded, JournalEntry
 from buddyd.domain.windows import hour_of, left_before, minute_of
 
@@ -29,14 +31,14 @@ _effort = attrgetter("effort")
 _browser = attrgetter("browser")
 
 
-class Ends(NamedTuple):
+class Ends(Struct, frozen=True, gc=False):
     """When the first and the last of a group of executions ended, Unix seconds."""
 
     first: float
     last: float
 
 
-class Sum(NamedTuple):
+class Sum(Struct, frozen=True, gc=False):
     """What the executions of one minute under one name come to."""
 
     minute: int
