@@ -1,7 +1,7 @@
 """How tools fail: how often, with what, and with which agents."""
 
+from bisect import insort
 from collections.abc import Iterable, Iterator
-from operator import attrgetter
 
 from msgspec import Struct, field
 
@@ -36,7 +36,6 @@ from buddyd.domain.windows import (
 RECENT_FAILURES = 10
 MOST_AGENTS = 50
 """Further agents of one tool are counted as `~other`."""
-_time_and_seq = attrgetter("finished_at", "seq")
 
 
 class Failure(Struct, array_like=True, frozen=True):
@@ -201,10 +200,13 @@ def _counts(first: str, seconds: Iterable[str], window: Window) -> dict[str, int
     return {name: count for name, count in by_count if count}
 
 
+def _newest_first(failure: Failure) -> tuple[float, int]:
+    return -failure.finished_at, -failure.seq
+
+
 def _remember(tool: ToolFailures, entry: ExecutionRecorded) -> None:
     failure = Failure(
         entry.finished_at, entry.seq, entry.task_id, entry.agent, entry.duration, entry.error_type
     )
-    tool.recent.append(failure)
-    tool.recent.sort(key=_time_and_seq, reverse=True)
+    insort(tool.recent, failure, key=_newest_first)
     del tool.recent[RECENT_FAILURES:]

@@ -95,7 +95,7 @@ class Watched(Struct):
 
     def latest(self, kind: str | None = None) -> list[str]:
         """The ids of the latest failures, of one class where it is given."""
-        return [each for each, of in self.ids[-MOST_IDS:] if kind in {None, of}]
+        return [each for each, of in self.ids[-MOST_IDS:] if kind is None or of == kind]
 
     def _of(self, hour: int) -> HourOfTool:
         return self.hours.get(hour) or self.hours.setdefault(hour, HourOfTool())
