@@ -63,9 +63,10 @@ class FailingTools:
         """Let the hours turn up to `hour`."""
         if hour <= watched.hour:
             return
-        # At the other ones nothing leaves the window, and what was found stays.
-        turns = sorted(held + HOURS for held in watched.hours if held + HOURS <= hour)
-        for next_hour in turns:
+        # At the other ones nothing leaves the window. At the next one, other settings may be in
+        # force than those with which it was looked at last.
+        leaving = {held + HOURS for held in watched.hours if held + HOURS <= hour}
+        for next_hour in sorted({watched.hour + 1} | leaving) if watched.hours else ():
             watched.hour = next_hour
             watched.drop_before(watched.floor)
             at = float(next_hour * HOUR)

@@ -3,6 +3,7 @@
 import random
 from typing import Any
 
+import msgspec
 import pytest
 
 from buddyd.config import Settings
@@ -85,6 +86,16 @@ def test_successes_that_leave_the_day_begin_a_finding_at_the_turn_of_the_hour(to
     # It is the same one when something else is recorded.
     told.records(NOW + 24 * HOUR + 20, {"tool_name": "other"}, {})
     assert one(history(told, NOW + 25 * HOUR, "high_failure_rate")).finding_id == found.finding_id
+
+
+def test_another_threshold_is_in_force_from_the_next_hour_on(told: Told) -> None:
+    told.records(NOW, *[{}] * 3, *[FAILED] * 2)
+    milder = msgspec.structs.replace(told._settings, medium_success_rate=0.5)
+    changes, told.projection = told.projection.changes(), Risks(milder)
+    told.projection.restore(changes)
+    assert one(lasting(told, NOW, "high_failure_rate"))
+    assert lasting(told, NOW + HOUR, "high_failure_rate") == []
+    assert one(history(told, NOW + HOUR, "high_failure_rate")).ended == rfc3339(NOW + HOUR)
 
 
 def test_half_of_twenty_is_an_alarm(told: Told) -> None:
