@@ -18,9 +18,9 @@ from buddyd.domain.segment import Segment, failures_in_a_row, recorded_at
 from buddyd.domain.settings import DomainSettings
 from buddyd.domain.windows import (
     GRACE_MINUTES,
-    HOUR,
     Window,
     day_floor,
+    hour_of,
     midnight_minute,
     minute_of,
     rfc3339,
@@ -78,11 +78,11 @@ class Roster:
         if segment.has_events:
             for entry in segment.entries:
                 if isinstance(entry, AgentEntry):
-                    self._take(entry, segment.hour)
+                    self._take(entry)
         else:
             for name, executions in segment.by_agent.items():
                 latest = segment.agent_ends[name].last
-                _finish(self._heard(name, executions[0], segment.hour), executions, latest)
+                _finish(self._heard(name, executions[0]), executions, latest)
 
     def forget(self) -> None:
         """Drop the agents of which nothing was heard for a month.
@@ -119,8 +119,8 @@ class Roster:
             return "BUSY"
         return "ERROR" if agent.failures_in_a_row >= FAILURES_OF_AN_ERROR else "IDLE"
 
-    def _take(self, entry: AgentEntry, hour: int) -> None:
-        agent = self._heard(entry.agent, entry, hour)
+    def _take(self, entry: AgentEntry) -> None:
+        agent = self._heard(entry.agent, entry)
         match entry:
             case ExecutionRecorded():
                 _finish(agent, (entry,), entry.finished_at)
@@ -131,10 +131,10 @@ class Roster:
                 agent.last_heard = max(agent.last_heard, entry.recorded_at)
                 _report(agent, entry)
 
-    def _heard(self, name: str, entry: AgentEntry, hour: int) -> Agent:
-        """The agent, which begins anew where it was forgotten by `hour`."""
+    def _heard(self, name: str, entry: AgentEntry) -> Agent:
+        """The agent, which begins anew where it was forgotten."""
         agent = self.table.touch(name)
-        if agent is None or _is_forgotten(agent, hour):
+        if agent is None or _is_forgotten(agent, hour_of(entry.recorded_at)):
             agent = self.table.put(name, Agent(last_heard=entry.recorded_at))
         return agent
 
@@ -149,7 +149,7 @@ class Roster:
 
 
 def _is_forgotten(agent: Agent, hour: int) -> bool:
-    return agent.last_heard < (hour - FORGET_AFTER_HOURS) * HOUR
+    return hour_of(agent.last_heard) < hour - FORGET_AFTER_HOURS
 
 
 def _finish(agent: Agent, executions: Sequence[ExecutionRecorded], latest: float) -> None:

@@ -50,11 +50,11 @@ class Watched(Struct):
 
     def count(self, executions: Sequence[ExecutionRecorded], ends: Ends) -> int:
         """Put executions into the hours in which they ended; says how many are in the window."""
-        first, last = hour_of(ends.first), hour_of(ends.last)
-        if first == last and first >= self.floor:
+        first, last, floor = hour_of(ends.first), hour_of(ends.last), self.floor
+        if first == last and first >= floor:
             self._of(first).executions += len(executions)
             return len(executions)
-        hours = [hour for each in executions if (hour := hour_of(each.finished_at)) >= self.floor]
+        hours = [hour for each in executions if (hour := hour_of(each.finished_at)) >= floor]
         for hour in hours:
             self._of(hour).executions += 1
         return len(hours)
