@@ -14,7 +14,7 @@ from buddyd.domain.journal import (
     ratio,
 )
 from buddyd.domain.projection import Projection, Table
-from buddyd.domain.segment import Segment, failures_in_a_row, finished_at, recorded_at
+from buddyd.domain.segment import Segment, failures_in_a_row, recorded_at
 from buddyd.domain.settings import DomainSettings
 from buddyd.domain.windows import (
     GRACE_MINUTES,
@@ -83,7 +83,8 @@ class Roster:
         else:
             before = _forgotten_before(segment.hour)
             for name, executions in segment.by_agent.items():
-                _finish(self._heard(name, executions[0].recorded_at, before), executions)
+                latest = segment.agent_ends[name].last
+                _finish(self._heard(name, executions[0].recorded_at, before), executions, latest)
 
     def forget(self) -> None:
         """Drop the agents of which nothing was heard for a month.
@@ -126,7 +127,7 @@ class Roster:
         agent = self._heard(entry.agent, entry.recorded_at, before)
         match entry:
             case ExecutionRecorded():
-                _finish(agent, (entry,))
+                _finish(agent, (entry,), entry.finished_at)
             case ExecutionStarted():
                 agent.last_heard = max(agent.last_heard, entry.recorded_at)
                 self._open(agent, entry)
@@ -160,9 +161,8 @@ def _is_since(time: float | None, since: int) -> bool:
     return time is not None and time >= since
 
 
-def _finish(agent: Agent, executions: Sequence[ExecutionRecorded]) -> None:
+def _finish(agent: Agent, executions: Sequence[ExecutionRecorded], latest: float) -> None:
     agent.last_heard = max(agent.last_heard, *map(recorded_at, executions))
-    latest = max(map(finished_at, executions))
     before = agent.last_finished
     agent.last_finished = latest if before is None else max(before, latest)
     agent.failures_in_a_row = failures_in_a_row(agent.failures_in_a_row, executions)

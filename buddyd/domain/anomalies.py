@@ -4,7 +4,7 @@ The cost of an execution varies tenfold by nature, so its logarithm is compared 
 tool usually costs the same agent, and with how much that varies.
 """
 
-import math
+from math import copysign, exp, log, sqrt
 
 from msgspec import Struct
 
@@ -15,6 +15,9 @@ START_VARIANCE = 0.25
 CLIP = 3.0
 """No single execution moves the mean by more than this many standard deviations (Huber)."""
 LEAST_DEVIATION = 0.1
+LEAST_VARIANCE = LEAST_DEVIATION * LEAST_DEVIATION
+SETTLED = int(1.0 / LEAST_GAIN) - 1
+"""Up to this count, costs weigh alike: 1 / (count + 1) is the larger gain."""
 SPIKE_Z = 4.0
 SPREAD_KNOWN = 30
 """Executions from which on the spread is known; before them the factor alone decides."""
@@ -51,25 +54,29 @@ class Baseline(Struct):
 
     def add(self, cost: float, factor: float, least_count: int) -> Finding | None:
         """Take in a cost above zero; says whether it stood out from those before it."""
-        x = math.log(cost)
-        if not self.count:
-            self.mean = x
-        deviation = max(math.sqrt(self.variance), LEAST_DEVIATION)
-        z = (x - self.mean) / deviation
-        clipped = CLIP if z > CLIP else max(z, -CLIP)
-        rises = self.count >= SPREAD_KNOWN and self._rises(clipped, x)
+        x, count, variance = log(cost), self.count, self.variance
+        mean = self.mean if count else x
+        deviation = sqrt(variance) if variance > LEAST_VARIANCE else LEAST_DEVIATION
+        above = x - mean
+        z = above / deviation
+        clipped = z if -CLIP <= z <= CLIP else copysign(CLIP, z)
+        known = count >= SPREAD_KNOWN
+        rises = known and self._rises(clipped, x)
         finding = None
-        if self._is_spike(z, x - self.mean, factor, least_count):
-            finding = Finding("spike", math.exp(self.mean))
+        unusual = z > SPIKE_Z if known else count >= least_count
+        if unusual and above > log(factor) + ROUNDING:
+            finding = Finding("spike", exp(mean))
         elif rises:
-            recent = math.exp(self.run_sum / self.run)
-            finding = Finding("rise", math.exp(self.mean), recent, self.run)
-        self._learn(clipped * deviation)
+            recent = exp(self.run_sum / self.run)
+            finding = Finding("rise", exp(mean), recent, self.run)
+        # The deviation is never 0: a price that never varied can still become another one.
+        if count:
+            step = clipped * deviation
+            gain = LEAST_GAIN if count > SETTLED else 1.0 / (count + 1)
+            self.variance = (1.0 - gain) * (variance + gain * step * step)
+            mean += gain * step
+        self.count, self.mean = count + 1, mean
         return finding
-
-    def _is_spike(self, z: float, above: float, factor: float, least_count: int) -> bool:
-        unusual = z > SPIKE_Z if self.count >= SPREAD_KNOWN else self.count >= least_count
-        return unusual and above > math.log(factor) + ROUNDING
 
     def _rises(self, clipped: float, x: float) -> bool:
         if not self.rise:
@@ -80,11 +87,3 @@ class Baseline(Struct):
             self.run_sum += x
         self.rise = rise if 0.0 < rise <= RISE_ALARM else 0.0
         return rise > RISE_ALARM
-
-    def _learn(self, step: float) -> None:
-        # The deviation is never 0: a price that never varied can still become another one.
-        if self.count:
-            gain = max(LEAST_GAIN, 1.0 / (self.count + 1))
-            self.mean += gain * step
-            self.variance = (1.0 - gain) * (self.variance + gain * step * step)
-        self.count += 1

@@ -8,13 +8,14 @@ entries alone.
 import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 
 import msgspec
 
 from buddyd.domain.answers import FindingKind, Severity
 from buddyd.domain.findings import CONFIRMED_SECONDS, MOST_IDS, Case, Casebook
 from buddyd.domain.journal import ExecutionRecorded, ratio
-from buddyd.domain.segment import finished_at, success
+from buddyd.domain.segment import Segment, success
 from buddyd.domain.settings import DomainSettings
 from buddyd.domain.trend import Chart
 from buddyd.domain.watched import DOMINANT_FAILURES, HOURS, UNKNOWN, Watchable, Watched
@@ -44,37 +45,37 @@ class FailingTools:
         self._settings = settings
         self._book = book
 
-    def take(
-        self, name: str, tool: Watchable, executions: Sequence[ExecutionRecorded], hour: int
-    ) -> None:
-        """Take in executions of a tool, in the order of recording, and count its streak."""
-        watched = tool.watched
-        self.turn(name, watched, hour)
-        times = list(map(finished_at, executions))
-        all_count = watched.count(times)
+    def take(self, name: str, tool: Watchable, segment: Segment) -> None:
+        """Take in the executions of a tool that come next, and count its streak."""
+        watched, executions = tool.watched, segment.by_tool[name]
+        self.turn(name, watched, segment.hour)
+        counted = watched.count(executions, segment.tool_ends[name])
         before = copy.copy(tool.chart)
         tool.chart.add(map(success, executions))
-        changed = (before.alarm_at, before.trend) != (tool.chart.alarm_at, tool.chart.trend)
-        if all_count and self._is_quiet(tool, executions):
-            watched.executions += len(executions)
-        else:
+        if name in segment.failed or tool.streak or self._could_be_high(watched):
             self._step(name, tool, executions)
-        if changed or self._book.has_open("degrading", name):
+        else:
+            watched.executions += counted
+        # It is open as long as the trend lasts.
+        if tool.chart.alarm_at != before.alarm_at or self._book.has_open("degrading", name):
             self._follow(name, before, executions)
         watched.seq = executions[-1].seq
 
     def turn(self, name: str, watched: Watched, hour: int) -> None:
         """Let the hours turn up to `hour`."""
-        # After these, nothing is left that another turn could change.
-        last = min(hour, watched.hour + HOURS + HOURS_AHEAD)
-        for next_hour in range(watched.hour + 1, last + 1) if watched.hours else ():
+        if hour <= watched.hour:
+            return
+        # At the other ones nothing leaves the window. At the next one, other settings may be in
+        # force than those with which it was looked at last.
+        leaving = {held + HOURS for held in watched.hours if held + HOURS <= hour}
+        for next_hour in sorted({watched.hour + 1} | leaving) if watched.hours else ():
             watched.hour = next_hour
             watched.drop_before(watched.floor)
             at = float(next_hour * HOUR)
             self._assess_rate(name, watched, at, watched.seq)
             self._assess_errors(name, watched, watched.dominant(), at, watched.seq)
             self._evidence(name, watched)
-        watched.hour = max(watched.hour, hour)
+        watched.hour = hour
 
     def close(self, name: str, watched: Watched) -> None:
         """The tool is forgotten."""
@@ -99,33 +100,20 @@ class FailingTools:
         FailingTools(self._settings, book).turn(name, copied, hour)
         yield from book.cases()
 
-    def _is_quiet(self, tool: Watchable, executions: Sequence[ExecutionRecorded]) -> bool:
-        """Whether these can only be counted: nothing fails, and nothing lasts that they end."""
-        watched = tool.watched
-        few = watched.executions < self._settings.risk_min_executions
-        could_be_high = watched.failed and (few or self._is_high(watched, lasts=True))
-        return not tool.streak and not could_be_high and all(map(success, executions))
-
     def _step(self, name: str, tool: Watchable, executions: Sequence[ExecutionRecorded]) -> None:
-        watched, book = tool.watched, self._book
-        start = float(watched.floor * HOUR)
-        least = self._settings.risk_min_executions
-        is_high = book.has_open("high_failure_rate", name)
-        limit = self._limit(lasts=is_high)
-        for each in executions:
-            counts = each.finished_at >= start
-            watched.executions += counts
-            if not each.success:
-                self._fail(name, tool, each, counts=counts)
-            elif tool.streak:
-                self._succeed(name, tool, each)
-            count = watched.executions
-            high = count >= least and (count - watched.failed) / count < limit
-            if counts and (high or is_high):
-                self._assess_rate(name, watched, each.recorded_at, each.seq)
-                is_high, limit = high, self._limit(lasts=high)
-        self._evidence(name, watched)
-        del watched.ids[:-MOST_IDS]
+        for succeeded, stretch in groupby(executions, success):
+            if succeeded:
+                self._succeed(name, tool, list(stretch))
+            else:
+                for each in stretch:
+                    self._fail(name, tool, each)
+        self._evidence(name, tool.watched)
+        del tool.watched.ids[:-MOST_IDS]
+
+    def _could_be_high(self, watched: Watched) -> bool:
+        """Whether a success could change what is found about the rate."""
+        few = watched.executions < self._settings.risk_min_executions
+        return watched.failed > 0 and (few or self._is_high(watched, lasts=True))
 
     def _is_high(self, watched: Watched, *, lasts: bool) -> bool:
         executions = watched.executions
@@ -138,16 +126,29 @@ class FailingTools:
         # 85 % is 0.85, and not a little more.
         return round(medium + RELIEF * (1.0 - medium), 9) if lasts else medium
 
-    def _succeed(self, name: str, tool: Watchable, each: ExecutionRecorded) -> None:
+    def _succeed(self, name: str, tool: Watchable, successes: Sequence[ExecutionRecorded]) -> None:
+        """Take in successes that follow each other."""
+        self._end_streak(name, tool, successes[0].finished_at)
+        watched = tool.watched
+        start = watched.floor * HOUR
+        counted = [each for each in successes if each.finished_at >= start]
+        if not self._could_be_high(watched):
+            watched.executions += len(counted)
+            return
+        for each in counted:
+            watched.executions += 1
+            self._assess_rate(name, watched, each.recorded_at, each.seq)
+
+    def _end_streak(self, name: str, tool: Watchable, at: float) -> None:
         if tool.streak >= STREAK:
-            case = self._book.lasting("streak", name, each.finished_at)
-            if case is not None:
-                self._book.close(case, each.finished_at)
+            self._close("streak", name, at)
         tool.streak = 0
 
-    def _fail(self, name: str, tool: Watchable, each: ExecutionRecorded, *, counts: bool) -> None:
+    def _fail(self, name: str, tool: Watchable, each: ExecutionRecorded) -> None:
         watched, kind = tool.watched, each.error_type or UNKNOWN
+        counts = each.finished_at >= watched.floor * HOUR
         if counts:
+            watched.executions += 1
             kind = watched.fail(hour_of(each.finished_at), kind)
             self._assess_failure(name, watched, kind, each)
         watched.ids.append((each.execution_id, kind))
@@ -156,6 +157,8 @@ class FailingTools:
             watched.streak_began = each.finished_at
         if tool.streak >= STREAK:
             self._follow_streak(name, tool, each)
+        if counts:
+            self._assess_rate(name, watched, each.recorded_at, each.seq)
 
     def _follow_streak(self, name: str, tool: Watchable, each: ExecutionRecorded) -> None:
         case = self._book.lasting("streak", name, each.finished_at)

@@ -1,5 +1,6 @@
 """How tools fail: how often, with what, and with which agents."""
 
+from bisect import insort
 from collections.abc import Iterable, Iterator
 
 from msgspec import Struct, field
@@ -10,7 +11,7 @@ from buddyd.domain.findings import Case, Casebook
 from buddyd.domain.journal import MICROSECONDS, ExecutionRecorded, ratio
 from buddyd.domain.names import OTHER, admit, join
 from buddyd.domain.projection import Table
-from buddyd.domain.segment import Segment, finished_at
+from buddyd.domain.segment import Segment
 from buddyd.domain.settings import DomainSettings
 from buddyd.domain.watched import (
     DOMINANT_FAILURES,
@@ -26,8 +27,8 @@ from buddyd.domain.windows import (
     HOUR_MINUTES,
     Window,
     day_floor,
-    has_left,
     hour_of,
+    left_before,
     minute_of,
     month_floor,
     rfc3339,
@@ -99,15 +100,14 @@ class Failures:
             self.month_means.add(hour, s.name, (s.executions, s.cost, s.duration))
         for name, executions in segment.by_tool.items():
             tool = self.tools.touch(name)
-            if tool is None or has_left(tool.last_finished, segment.hour):
+            if tool is None or tool.last_finished < segment.left_before:
                 if tool is not None:
                     self._cases.close(name, tool.watched)
                 tool = self.tools.put(name, ToolFailures(executions[0].finished_at))
-            tool.last_finished = max(tool.last_finished, *map(finished_at, executions))
-            self._cases.take(name, tool, executions, segment.hour)
-            for execution in executions:
-                if not execution.success:
-                    self._fail(tool, execution)
+            tool.last_finished = max(tool.last_finished, segment.tool_ends[name].last)
+            self._cases.take(name, tool, segment)
+            for failed in segment.failed.get(name, ()):
+                self._fail(tool, failed)
             self._patterns.pop(name, None)
 
     def advance(self, now: float) -> None:
@@ -124,7 +124,7 @@ class Failures:
         self.month_means.move(floor)
         # By the time of the journal, as in `Tools`.
         for name, tool in list(self.tools.rows.items()):
-            if has_left(tool.last_finished, self._recorded_hour):
+            if tool.last_finished < left_before(self._recorded_hour):
                 self._cases.close(name, tool.watched)
                 self.tools.drop(name)
 
@@ -211,9 +211,13 @@ def _counts(first: str, seconds: Iterable[str], window: Window) -> dict[str, int
     return {name: count for name, count in by_count if count}
 
 
+def _newest_first(failure: Failure) -> tuple[float, int]:
+    return -failure.finished_at, -failure.seq
+
+
 def _remember(tool: ToolFailures, entry: ExecutionRecorded) -> None:
     failure = Failure(
         entry.finished_at, entry.seq, entry.task_id, entry.agent, entry.duration, entry.error_type
     )
-    newest_first = sorted([*tool.recent, failure], key=lambda f: (-f.finished_at, -f.seq))
-    tool.recent = newest_first[:RECENT_FAILURES]
+    insort(tool.recent, failure, key=_newest_first)
+    del tool.recent[RECENT_FAILURES:]

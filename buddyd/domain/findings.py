@@ -57,7 +57,8 @@ class Case(Struct):
     def finding_id(self) -> str:
         """The same for the same entries."""
         # As hours turn, more than one can begin after the same entry.
-        words = "\x1f".join(map(str, (*self.place, self.began)))
+        kind, agent, tool, task, seq = self.place
+        words = f"{kind}\x1f{agent}\x1f{tool}\x1f{task}\x1f{seq}\x1f{self.began}"
         return blake2b(words.encode(), digest_size=8).hexdigest()
 
     @property
@@ -157,8 +158,8 @@ class Casebook:
         """Drop what ended before the 30-day window, and its grace."""
         floor = month_floor(now) - GRACE_HOURS
         for closed in self._closed.values():
-            for case in [c for c in closed.values() if hour_of(c.ended or 0.0) < floor]:
-                self._drop(case)
+            for key in [k for k, case in closed.items() if hour_of(case.ended or 0.0) < floor]:
+                self._drop(key, closed)
 
     def cases(self) -> Iterable[Case]:
         """All of them, in no order."""
@@ -175,11 +176,10 @@ class Casebook:
         closed, first = self._closed[kind], self._first[kind]
         while (key := heappop(first)[1]) not in closed:
             pass
-        self._drop(closed[key])
+        self._drop(key, closed)
 
-    def _drop(self, case: Case) -> None:
-        key = case.finding_id
-        del self._closed[case.kind][key]
+    def _drop(self, key: str, closed: dict[str, Case]) -> None:
+        del closed[key]
         self.table.drop(key)
         self.changed.add(key)
 

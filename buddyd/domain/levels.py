@@ -60,7 +60,7 @@ class Levels:
         self._ahead_hour = -1
         self._turn(segment.hour)
         for name, executions in segment.by_tool.items():
-            self._judge(name, executions)
+            self._judge(name, executions, len(segment.failed.get(name, ())))
         for s in segment.tool_sums:
             self.window.add(s.minute // HOUR_MINUTES, s.name, (s.executions, s.successes))
 
@@ -108,14 +108,14 @@ class Levels:
                     changed[name] = Standing(after, at, standing.level, reason)
         return changed
 
-    def _judge(self, name: str, executions: Sequence[ExecutionRecorded]) -> None:
+    def _judge(self, name: str, executions: Sequence[ExecutionRecorded], failed: int) -> None:
         n, well = self._counts(name)
         standing = self.standings.get(name)
         if n:
             current = level(well, n, self._settings)
             if standing is None or standing.level != current:
                 standing = self.standings.put(name, Standing(current))
-            if self._cannot_change(n, well, executions):
+            if self._cannot_change(n, well, len(executions) - failed, failed):
                 return
         before = standing
         for execution in executions:
@@ -132,12 +132,11 @@ class Levels:
         if standing is not None and standing is not before:
             self.standings.put(name, standing)
 
-    def _cannot_change(self, n: int, well: int, executions: Sequence[ExecutionRecorded]) -> bool:
+    def _cannot_change(self, n: int, well: int, good: int, failed: int) -> bool:
         """Whether the level stays, in whatever order and number these are counted."""
         if n < self._settings.learning_min_executions:
             return False
-        good = sum(execution.success for execution in executions)
-        worst = level(well, n + len(executions) - good, self._settings)
+        worst = level(well, n + failed, self._settings)
         return worst == level(well + good, n + good, self._settings)
 
     def _in_force(self, standing: Standing, n: int, well: int) -> Standing:

@@ -1,7 +1,8 @@
 """Findings about agents that repeat the same tool on the same task again and again."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
 
 from msgspec import Struct, field
 
@@ -9,15 +10,16 @@ from buddyd.domain.findings import MOST_IDS, Case, Casebook
 from buddyd.domain.journal import ExecutionRecorded
 from buddyd.domain.names import OTHER, join
 from buddyd.domain.projection import Table
-from buddyd.domain.segment import Segment, finished_at
+from buddyd.domain.segment import Segment
 from buddyd.domain.settings import DomainSettings
-from buddyd.domain.windows import has_left
+from buddyd.domain.windows import left_before
 
 REPEATS = 5
 """Executions without another tool between, from which on it is a loop."""
 MANY_REPEATS = 20
 MOST_TASKS = 8
 """The tasks of an agent that are watched: those that it worked on last."""
+_task = attrgetter("task_id")
 
 
 class Run(Struct, array_like=True):
@@ -58,52 +60,56 @@ class Loops:
             if name == OTHER:
                 continue
             runner = self.runners.touch(name)
-            if runner is None or has_left(runner.last, segment.hour):
+            if runner is None or runner.last < segment.left_before:
                 if runner is not None:
-                    self._leave(name, runner, list(runner.tasks), math.inf)
+                    self._leave(name, runner)
                 runner = self.runners.put(name, Runner(executions[0].finished_at))
             self._take(name, runner, executions)
+            runner.last = max(runner.last, segment.agent_ends[name].last)
 
     def forget(self) -> None:
         """Drop the agents that have left the 30-day window, by the time of the journal."""
         for name, runner in list(self.runners.rows.items()):
-            if has_left(runner.last, self._recorded_hour):
-                self._leave(name, runner, list(runner.tasks), math.inf)
+            if runner.last < left_before(self._recorded_hour):
+                self._leave(name, runner)
                 self.runners.drop(name)
 
     def _take(self, name: str, runner: Runner, executions: Sequence[ExecutionRecorded]) -> None:
         tasks = runner.tasks
-        for each in executions:
+        for each in _leaving_a_trace(executions, tasks):
             task, at = each.task_id, each.finished_at
             run = tasks.pop(task, None)
-            if run is None or run.tool != each.tool or at > run.last + self._lasts:
-                if run is not None and run.count >= REPEATS:
-                    self._end(name, task, at)
-                if len(tasks) >= MOST_TASKS:
-                    self._leave(name, runner, [next(iter(tasks))], at)
-                tasks[task] = Run(each.tool, at, at, 1, int(not each.success), [each.execution_id])
+            if run is not None and run.tool == each.tool and at <= run.last + self._lasts:
+                tasks[task] = run
+                self._repeat(name, task, run, each)
                 continue
-            tasks[task] = run
-            run.count += 1
-            run.failed += not each.success
-            if at > run.last:  # noqa: PLR1730 - a call less for each execution
-                run.last = at
-            run.ids.append(each.execution_id)
-            del run.ids[:-MOST_IDS]
-            if run.count >= REPEATS and run.tool != OTHER:
-                self._follow(name, task, run, each)
-        runner.last = max(runner.last, *map(finished_at, executions))
+            if run is not None:
+                self._end(name, task, run, at)
+            elif len(tasks) >= MOST_TASKS:
+                # The agent has moved on.
+                left = next(iter(tasks))
+                self._end(name, left, tasks.pop(left), at)
+            tasks[task] = Run(each.tool, at, at, 1, int(not each.success), [each.execution_id])
 
-    def _leave(self, name: str, runner: Runner, tasks: Sequence[str], at: float) -> None:
-        """These are watched no longer: the agent has moved on."""
-        for task in tasks:
-            if runner.tasks.pop(task).count >= REPEATS:
-                self._end(name, task, at)
+    def _repeat(self, name: str, task: str, run: Run, each: ExecutionRecorded) -> None:
+        run.count += 1
+        run.failed += not each.success
+        run.last = max(run.last, each.finished_at)
+        run.ids.append(each.execution_id)
+        del run.ids[:-MOST_IDS]
+        if run.count >= REPEATS and run.tool != OTHER:
+            self._follow(name, task, run, each)
 
-    def _end(self, name: str, task: str, at: float) -> None:
-        case = self._book.lasting("loop", join(name, task), at)
-        if case is not None:
-            self._book.close(case, at)
+    def _leave(self, name: str, runner: Runner) -> None:
+        """Long after it ran last."""
+        for task, run in runner.tasks.items():
+            self._end(name, task, run, math.inf)
+
+    def _end(self, name: str, task: str, run: Run, at: float) -> None:
+        if run.count >= REPEATS:
+            case = self._book.lasting("loop", join(name, task), at)
+            if case is not None:
+                self._book.close(case, at)
 
     def _follow(self, name: str, task: str, run: Run, each: ExecutionRecorded) -> None:
         case = self._book.lasting("loop", join(name, task), each.finished_at)
@@ -119,3 +125,18 @@ class Loops:
         )
         if run.count >= MANY_REPEATS:
             case.alarm(each.seq)
+
+
+def _leaving_a_trace(
+    executions: Sequence[ExecutionRecorded], watched: Iterable[str]
+) -> Sequence[ExecutionRecorded]:
+    """Of executions on a task each, all new: those that end what was watched, and the last ones.
+
+    What is between them is watched no longer after one execution.
+    """
+    if len(executions) <= 2 * MOST_TASKS:
+        return executions
+    tasks = set(map(_task, executions))
+    if len(tasks) < len(executions) or not tasks.isdisjoint(watched):
+        return executions
+    return [*executions[:MOST_TASKS], *executions[-MOST_TASKS:]]

@@ -1,5 +1,6 @@
 """Projections: state that is a fold over the journal, and can be put away and taken up again."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from typing import Generic, TypeVar
@@ -55,17 +56,19 @@ class Projection(ABC):
 
 
 class Table(Generic[S]):
-    """A row of state for each key, in the order in which they were touched last.
+    """A row of state for each key.
 
     With a `capacity`, the row that was touched longest ago gives way to a new one; the rows then
     have a field `seq` that says when that was.
     """
 
-    def __init__(self, row_type: type[S], capacity: int | None = None) -> None:
+    def __init__(self, row_type: type[S], capacity: float = math.inf) -> None:
         self.rows: dict[str, S] = {}
         self._capacity = capacity
         self._touched: set[str] = set()
         self._decode = msgspec.msgpack.Decoder(row_type).decode
+        # Whether they are in the order in which they were touched last. It is looked after once
+        # the table is full, and one has to give way.
         self._in_order = True
 
     def get(self, key: str) -> S | None:
@@ -74,20 +77,20 @@ class Table(Generic[S]):
 
     def touch(self, key: str) -> S | None:
         """The row under `key`, to change."""
-        if self._capacity is None:
-            row = self.rows.get(key)
-        else:
-            self._settle_order()
-            row = self.rows.pop(key, None)
-            if row is not None:
-                self.rows[key] = row
+        rows = self.rows
+        row = rows.get(key)
         if row is not None:
             self._touched.add(key)
+            if len(rows) < self._capacity:
+                self._in_order = False
+            else:
+                self._settle_order()
+                rows[key] = rows.pop(key)
         return row
 
     def put(self, key: str, row: S) -> S:
         """Set the row under `key`."""
-        if self._capacity is not None and key not in self.rows:
+        if key not in self.rows and len(self.rows) >= self._capacity:
             self._settle_order()
             while len(self.rows) >= self._capacity:
                 self.drop(next(iter(self.rows)))

@@ -1,6 +1,6 @@
 """Risk patterns: failing tools and costs that stand out; and what to do about the former."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from operator import attrgetter
 
@@ -139,10 +139,8 @@ class Risks(Projection):
         self._failures.fold(segment)
         self._fallbacks.fold(segment)
         self._watch.fold(segment)
-        for execution in segment.executions:
-            # What cost nothing says nothing of what the rest costs.
-            if execution.cost:
-                self._compare_cost(execution)
+        self._compare_costs(segment.executions)
+        self._forget_anomalies()
 
     def advance(self, now: float) -> None:
         """Let the windows end at `now`."""
@@ -256,17 +254,21 @@ class Risks(Projection):
             fallback=self._fallbacks.best(name),
         )
 
-    def _compare_cost(self, entry: ExecutionRecorded) -> None:
-        key = join(entry.agent, entry.tool)
-        baseline = self._baselines.touch(key) or self._baselines.put(key, Baseline(entry.seq))
-        baseline.seq = entry.seq
-        finding = baseline.add(
-            entry.cost, self._settings.cost_anomaly_factor, self._settings.risk_min_executions
-        )
-        if finding is not None:
-            self._remember(entry, finding)
-        if finding is not None or key in self._prices.risen.rows:
-            self._prices.follow(key, entry, finding)
+    def _compare_costs(self, executions: Sequence[ExecutionRecorded]) -> None:
+        baselines, risen = self._baselines, self._prices.risen.rows
+        factor, least = self._settings.cost_anomaly_factor, self._settings.risk_min_executions
+        for each in executions:
+            # What cost nothing says nothing of what the rest costs.
+            if not each.cost:
+                continue
+            key = join(each.agent, each.tool)
+            baseline = baselines.touch(key) or baselines.put(key, Baseline(each.seq))
+            baseline.seq = each.seq
+            finding = baseline.add(each.cost, factor, least)
+            if finding is not None:
+                self._remember(each, finding)
+            if finding is not None or key in risen:
+                self._prices.follow(key, each, finding)
 
     def _remember(self, entry: ExecutionRecorded, finding: Finding) -> None:
         self._anomaly_counts.add(minute_of(entry.finished_at), finding.kind, (1,))
@@ -282,6 +284,10 @@ class Risks(Projection):
             finished_at=entry.finished_at,
         )
         self._anomalies.put(str(entry.seq), anomaly)
+
+    def _forget_anomalies(self) -> None:
+        """Drop all but the newest."""
         rows = self._anomalies.rows
-        while len(rows) > ANOMALIES_SHOWN:
-            self._anomalies.drop(str(min(rows.values(), key=_time_and_seq).seq))
+        if len(rows) > ANOMALIES_SHOWN:
+            for old in sorted(rows.values(), key=_time_and_seq)[:-ANOMALIES_SHOWN]:
+                self._anomalies.drop(str(old.seq))

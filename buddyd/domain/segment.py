@@ -6,12 +6,14 @@ journal at other places gives the same state.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
+from itertools import filterfalse, groupby
 from operator import attrgetter
 from typing import NamedTuple
 
+from msgspec import Struct
+
 from buddyd.domain.journal import ExecutionRecorded, JournalEntry
-from buddyd.domain.windows import hour_of, minute_of
+from buddyd.domain.windows import hour_of, left_before, minute_of
 
 Groups = Mapping[str, Sequence[ExecutionRecorded]]
 """Executions by a name, each group in the order of recording."""
@@ -29,7 +31,14 @@ _effort = attrgetter("effort")
 _browser = attrgetter("browser")
 
 
-class Sum(NamedTuple):
+class Ends(Struct, frozen=True, gc=False):
+    """When the first and the last of a group of executions ended, Unix seconds."""
+
+    first: float
+    last: float
+
+
+class Sum(Struct, frozen=True, gc=False):
     """What the executions of one minute under one name come to."""
 
     minute: int
@@ -67,13 +76,20 @@ class Segment:
         self.first_seq = entries[0].seq
         self.last_seq = entries[-1].seq
         self.hour = hour_of(entries[0].recorded_at)
+        self.left_before = left_before(self.hour)
+        """What was last before this (Unix seconds) is forgotten."""
         self.executions = [entry for entry in entries if type(entry) is ExecutionRecorded]
         self.by_tool: Groups = _grouped(self.executions, _tool)
         """The executions of each tool, and of each agent."""
+        self.failed: Groups = _grouped(filterfalse(success, self.executions), _tool)
+        """Those of each tool that failed, where some did."""
         self.by_agent: Groups = _grouped(self.executions, _agent)
-        self.tool_sums = list(_sums(self.by_tool))
+        self.tool_ends = {name: _ends(group) for name, group in self.by_tool.items()}
+        """When the executions of each tool, and of each agent, ended."""
+        self.agent_ends = {name: _ends(group) for name, group in self.by_agent.items()}
+        self.tool_sums = list(_sums(self.by_tool, self.tool_ends))
         """What the executions of each tool, and of each agent, come to by minute."""
-        self.agent_sums = list(_sums(self.by_agent))
+        self.agent_sums = list(_sums(self.by_agent, self.agent_ends))
 
     @property
     def has_events(self) -> bool:
@@ -83,7 +99,7 @@ class Segment:
     def kinds(self) -> Iterator[Kinds]:
         """How many executions were of which kind, by minute."""
         if self.executions:
-            for minute, part in _by_minute(self.executions):
+            for minute, part in _by_minute(self.executions, _ends(self.executions)):
                 yield _kinds(minute, part)
 
     def after(self, seq: int) -> "Segment | None":
@@ -131,12 +147,20 @@ def _grouped(
     return groups
 
 
-def _sums(groups: Groups) -> Iterator[Sum]:
+def _ends(group: Sequence[ExecutionRecorded]) -> Ends:
+    if len(group) == 1:
+        end = group[0].finished_at
+        return Ends(end, end)
+    times = list(map(finished_at, group))
+    return Ends(min(times), max(times))
+
+
+def _sums(groups: Groups, ends: Mapping[str, Ends]) -> Iterator[Sum]:
     for name, group in groups.items():
         if len(group) == 1:
             yield _sum_of_one(name, group[0])
             continue
-        for minute, part in _by_minute(group):
+        for minute, part in _by_minute(group, ends[name]):
             yield _sum(minute, name, part)
 
 
@@ -146,11 +170,10 @@ def _sum_of_one(name: str, one: ExecutionRecorded) -> Sum:
 
 
 def _by_minute(
-    group: Sequence[ExecutionRecorded],
+    group: Sequence[ExecutionRecorded], ends: Ends
 ) -> Iterable[tuple[int, Sequence[ExecutionRecorded]]]:
-    times = list(map(finished_at, group))
-    first = minute_of(min(times))
-    if first == minute_of(max(times)):
+    first = minute_of(ends.first)
+    if first == minute_of(ends.last):
         # As nearly always, where they are recorded as they finish.
         return ((first, group),)
     parts: dict[int, list[ExecutionRecorded]] = {}

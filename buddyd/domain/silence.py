@@ -103,11 +103,8 @@ class Silence:
             if isinstance(entry, ExecutionRecorded):
                 return
             agent = self.agents.put(entry.agent, Listened(entry.recorded_at, entry.seq))
-        case = self._case(entry.agent, agent, entry.recorded_at)
-        if case is not None:
-            if case.ended is None:
-                case.ended = entry.recorded_at
-            self._book.keep(case)
+        if entry.recorded_at >= agent.heard + self._offline_after:
+            self._put_on_record(agent, entry)
         agent.heard, agent.seq = max(agent.heard, entry.recorded_at), entry.seq
         match entry:
             case ExecutionRecorded():
@@ -118,6 +115,14 @@ class Silence:
                 agent.reports = True
                 if entry.queue_depth is not None:
                     agent.queue_depth = entry.queue_depth
+
+    def _put_on_record(self, agent: Listened, entry: AgentEntry) -> None:
+        """It had been silent until this entry came, if it had work."""
+        case = self._case(entry.agent, agent, entry.recorded_at)
+        if case is not None:
+            if case.ended is None:
+                case.ended = entry.recorded_at
+            self._book.keep(case)
 
     def _start(self, agent: Listened, entry: ExecutionStarted) -> None:
         since = entry.recorded_at - self._timeout

@@ -6,16 +6,17 @@ little slower count, and a single one does not.
 """
 
 import math
-from collections.abc import Sequence
-from math import log, sqrt
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from math import copysign, exp, log, sqrt
 
 from msgspec import Struct
 
 from buddyd.domain.findings import CONFIRMED_SECONDS, MOST_IDS, Case, Casebook
 from buddyd.domain.journal import ExecutionRecorded
 from buddyd.domain.projection import Table
-from buddyd.domain.segment import Segment, finished_at
-from buddyd.domain.windows import has_left
+from buddyd.domain.segment import Segment
+from buddyd.domain.windows import left_before
 
 LEAST_GAIN = 0.02
 START_VARIANCE = 0.25
@@ -55,61 +56,60 @@ class Pace(Struct):
     alarm_at: int = 0
     """The count at the last alarm."""
 
-    def add(self, executions: Sequence[ExecutionRecorded]) -> int:
-        """Take in executions up to the one that gives an alarm; says how many that were.
+    def add(self, executions: Iterable[ExecutionRecorded]) -> ExecutionRecorded | None:
+        """Take in executions up to the one that gives an alarm; says which one that is.
 
-        All of them took some time. `alarm_at` is `count` where the last of them gave the alarm.
+        All of them took some time.
         """
-        count, mean, variance = self.count, self.mean, self.variance
-        if not count and executions:
-            mean = log(executions[0].duration)
-        taken = 0
+        # One loop over local names: every execution goes through it.
+        count, mean, variance, rise = self.count, self.mean, self.variance, self.rise
+        run, run_sum, ids = self.run, self.run_sum, self.ids
+        alarming = None
         for each in executions:
-            taken += 1
             x = log(each.duration)
+            if not count:
+                mean = x
             deviation = sqrt(variance) if variance > LEAST_VARIANCE else LEAST_DEVIATION
             z = (x - mean) / deviation
-            z = CLIP if z > CLIP else max(z, -CLIP)
-            if count >= SPREAD_KNOWN and (self.rise or z > SLACK):
-                self._rise(z - SLACK, x, mean, each)
-            gain = LEAST_GAIN if count > SETTLED else 1.0 / (count + 1)
+            if not -CLIP <= z <= CLIP:
+                z = copysign(CLIP, z)
+            if count >= SPREAD_KNOWN:
+                if not rise and z > SLACK:
+                    self.before, self.since = mean, each.finished_at
+                    run, run_sum, ids = 0, 0.0, []
+                rise += z - SLACK
+                if rise > 0.0:
+                    run += 1
+                    run_sum += x
+                    ids.append(each.execution_id)
+                else:
+                    rise = 0.0
             if count:
+                gain = LEAST_GAIN if count > SETTLED else 1.0 / (count + 1)
                 step = z * deviation
                 mean += gain * step
                 variance = (1.0 - gain) * (variance + gain * step * step)
             count += 1
-            if self.rise > ALARM and self._is_alarm():
-                self.alarm_at = count
-                break
-        self.count, self.mean, self.variance = count, mean, variance
-        del self.ids[:-MOST_IDS]
-        return taken
+            if rise > ALARM:
+                rise = 0.0
+                if exp(run_sum / run) >= LEAST_RATIO * exp(self.before):
+                    self.alarm_at = count
+                    alarming = each
+                    break
+        self.count, self.mean, self.variance, self.rise = count, mean, variance, rise
+        del ids[:-MOST_IDS]
+        self.run, self.run_sum, self.ids = run, run_sum, ids
+        return alarming
 
     @property
     def usual(self) -> float:
         """Microseconds before the rise began."""
-        return math.exp(self.before)
+        return exp(self.before)
 
     @property
     def recent(self) -> float:
         """Microseconds since the rise began."""
-        return math.exp(self.run_sum / self.run)
-
-    def _rise(self, by: float, x: float, mean: float, each: ExecutionRecorded) -> None:
-        rise = self.rise
-        if not rise:
-            self.before, self.since = mean, each.finished_at
-            self.run, self.run_sum, self.ids = 0, 0.0, []
-        rise += by
-        self.rise = max(0.0, rise)
-        if rise > 0.0:
-            self.run += 1
-            self.run_sum += x
-            self.ids.append(each.execution_id)
-
-    def _is_alarm(self) -> bool:
-        self.rise = 0.0
-        return self.recent >= LEAST_RATIO * self.usual
+        return exp(self.run_sum / self.run)
 
 
 class SlowTools:
@@ -125,44 +125,47 @@ class SlowTools:
         self._recorded_hour = max(self._recorded_hour, segment.hour)
         for name, executions in segment.by_tool.items():
             pace = self.paces.touch(name)
-            if pace is None or has_left(pace.last_finished, segment.hour):
+            if pace is None or pace.last_finished < segment.left_before:
                 self._book.lasting("slow_down", name, math.inf)
                 pace = self.paces.put(name, Pace(executions[0].finished_at))
-            pace.last_finished = max(pace.last_finished, *map(finished_at, executions))
+            pace.last_finished = max(pace.last_finished, segment.tool_ends[name].last)
             self._take(name, pace, executions)
 
     def forget(self) -> None:
         """Drop the tools that have left the 30-day window, by the time of the journal."""
         for name, pace in list(self.paces.rows.items()):
-            if has_left(pace.last_finished, self._recorded_hour):
+            if pace.last_finished < left_before(self._recorded_hour):
                 self._book.lasting("slow_down", name, math.inf)
                 self.paces.drop(name)
 
     def _take(self, name: str, pace: Pace, executions: Sequence[ExecutionRecorded]) -> None:
         # How long a failure takes is another matter, and what took no time was not measured.
-        rest = [each for each in executions if each.success and each.duration]
-        while rest:
+        timed = iter([each for each in executions if each.success and each.duration])
+        for each in timed:
             # Where there is a case, each may end it.
             followed = self._book.has_open("slow_down", name)
-            taken = pace.add(rest[:1] if followed else rest)
-            alarm = pace.alarm_at == pace.count
-            if alarm or followed:
-                self._follow(name, pace, rest[taken - 1], alarm=alarm)
-            rest = rest[taken:]
+            alarming = pace.add((each,) if followed else chain((each,), timed))
+            if alarming is not None:
+                self._alarm(name, pace, alarming)
+            elif followed:
+                self._confirm(name, pace, each)
 
-    def _follow(self, name: str, pace: Pace, each: ExecutionRecorded, *, alarm: bool) -> None:
+    def _alarm(self, name: str, pace: Pace, each: ExecutionRecorded) -> None:
         case = self._book.lasting("slow_down", name, each.finished_at)
         if case is None:
-            if not alarm:
-                return
             case = self._open(name, pace, each)
-        elif not alarm and pace.count - pace.alarm_at >= REMEMBERED_EXECUTIONS:
-            self._book.close(case, each.finished_at)
-            return
         case.last = max(case.last, each.finished_at)
-        if alarm:
-            # What it was at first stays the measure.
-            case.value, case.executions, case.ids = pace.recent, pace.run, list(pace.ids)
+        # What it was at first stays the measure.
+        case.value, case.executions, case.ids = pace.recent, pace.run, list(pace.ids)
+
+    def _confirm(self, name: str, pace: Pace, each: ExecutionRecorded) -> None:
+        case = self._book.lasting("slow_down", name, each.finished_at)
+        if case is None:
+            return
+        if pace.count - pace.alarm_at >= REMEMBERED_EXECUTIONS:
+            self._book.close(case, each.finished_at)
+        else:
+            case.last = max(case.last, each.finished_at)
 
     def _open(self, name: str, pace: Pace, each: ExecutionRecorded) -> Case:
         case = Case("slow_down", "warning", each.seq, pace.since, each.finished_at, tool=name)

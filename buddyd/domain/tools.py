@@ -9,14 +9,14 @@ from buddyd.domain.confidence import level, level_probability, wilson_interval
 from buddyd.domain.journal import MICROSECONDS, NANODOLLARS
 from buddyd.domain.levels import Levels, Standing
 from buddyd.domain.projection import Projection, Table
-from buddyd.domain.segment import Segment, finished_at, success
+from buddyd.domain.segment import Segment, success
 from buddyd.domain.settings import DomainSettings
 from buddyd.domain.trend import Chart
 from buddyd.domain.windows import (
     GRACE_HOURS,
     HOUR_MINUTES,
     Window,
-    has_left,
+    left_before,
     month_floor,
     rfc3339,
 )
@@ -72,9 +72,9 @@ class Tools(Projection):
             self._month.add(s.minute // HOUR_MINUTES, s.name, values)
         for name, executions in segment.by_tool.items():
             tool = self._tools.touch(name)
-            if tool is None or has_left(tool.last_finished, segment.hour):
+            if tool is None or tool.last_finished < segment.left_before:
                 tool = self._tools.put(name, Tool(executions[0].finished_at))
-            tool.last_finished = max(tool.last_finished, *map(finished_at, executions))
+            tool.last_finished = max(tool.last_finished, segment.tool_ends[name].last)
             tool.chart.add(map(success, executions))
             self._profiles.pop(name, None)
         self._stale.update(segment.by_tool)
@@ -91,7 +91,7 @@ class Tools(Projection):
         # By the time of the journal and not by `now`: an entry that is still to be folded may
         # have come when the tool had not left yet.
         for name, tool in list(self._tools.rows.items()):
-            if has_left(tool.last_finished, self._recorded_hour):
+            if tool.last_finished < left_before(self._recorded_hour):
                 self._tools.drop(name)
 
     def answer(self, now: float) -> SystemLearning:

@@ -24,6 +24,8 @@ ALARM_SQUARED = ALARM * ALARM * FAST / (2.0 - FAST)
 """The same, squared, in units of the variance of one execution."""
 # The variance of a failure rate of one in a hundred: below that, chance is not told from change.
 LEAST_VARIANCE = 0.0099
+LEAST_FAR = ALARM_SQUARED * LEAST_VARIANCE
+"""What the square of a difference must exceed to be far from any baseline; nearly none does."""
 REMEMBERED_EXECUTIONS = 100
 """For how many executions an alarm is shown: what lasts gives another one before they are over."""
 
@@ -45,8 +47,13 @@ class Chart(Struct):
             value = 0.0 if success else 1.0
             count += 1
             fast += (FAST if count > FAST_SETTLED else 1.0 / (count + 1)) * (value - fast)
-            if count > LEARNING_EXECUTIONS and _is_far(fast - baseline, baseline):
-                self.alarm = "degrading" if fast > baseline else "improving"
+            difference = fast - baseline
+            if (
+                difference * difference > LEAST_FAR
+                and count > LEARNING_EXECUTIONS
+                and _is_far(difference, baseline)
+            ):
+                self.alarm = "degrading" if difference > 0.0 else "improving"
                 self.alarm_at = count
                 fast = baseline
             baseline += (SLOW if count > SLOW_SETTLED else 1.0 / (count + 1)) * (value - baseline)
@@ -59,6 +66,6 @@ class Chart(Struct):
 
 
 def _is_far(difference: float, baseline: float) -> bool:
-    """Whether z > ALARM, squared: this is asked for every execution."""
+    """Whether z > ALARM, squared."""
     variance = baseline * (1.0 - baseline)
     return difference * difference > ALARM_SQUARED * max(variance, LEAST_VARIANCE)

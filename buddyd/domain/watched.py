@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from msgspec import Struct, field
 
 from buddyd.domain.findings import MOST_IDS
+from buddyd.domain.journal import ExecutionRecorded
 from buddyd.domain.names import OTHER
+from buddyd.domain.segment import Ends
 from buddyd.domain.trend import Chart
 from buddyd.domain.windows import hour_of
 
@@ -46,16 +48,16 @@ class Watched(Struct):
         """The first hour of the window."""
         return self.hour - HOURS + 1
 
-    def count(self, times: Sequence[float]) -> bool:
-        """Put executions into the hours in which they ended; whether all are in the window."""
-        first, last = hour_of(min(times)), hour_of(max(times))
-        if first == last and first >= self.floor:
-            self._of(first).executions += len(times)
-            return True
-        for hour in map(hour_of, times):
-            if hour >= self.floor:
-                self._of(hour).executions += 1
-        return first >= self.floor
+    def count(self, executions: Sequence[ExecutionRecorded], ends: Ends) -> int:
+        """Put executions into the hours in which they ended; says how many are in the window."""
+        first, last, floor = hour_of(ends.first), hour_of(ends.last), self.floor
+        if first == last and first >= floor:
+            self._of(first).executions += len(executions)
+            return len(executions)
+        hours = [hour for each in executions if (hour := hour_of(each.finished_at)) >= floor]
+        for hour in hours:
+            self._of(hour).executions += 1
+        return len(hours)
 
     def fail(self, hour: int, kind: str) -> str:
         """Add a failure in an hour of the window; says as what it is counted."""
@@ -93,7 +95,7 @@ class Watched(Struct):
 
     def latest(self, kind: str | None = None) -> list[str]:
         """The ids of the latest failures, of one class where it is given."""
-        return [each for each, of in self.ids[-MOST_IDS:] if kind in {None, of}]
+        return [each for each, of in self.ids[-MOST_IDS:] if kind is None or of == kind]
 
     def _of(self, hour: int) -> HourOfTool:
         return self.hours.get(hour) or self.hours.setdefault(hour, HourOfTool())

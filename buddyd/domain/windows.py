@@ -49,9 +49,9 @@ def month_floor(now: float) -> int:
     return hour_of(now) - MONTH_HOURS + 1
 
 
-def has_left(last: float, hour: int) -> bool:
-    """Whether what was last at `last` had left the 30-day window, and its grace, in `hour`."""
-    return hour_of(last) < hour - MONTH_HOURS + 1 - GRACE_HOURS
+def left_before(hour: int) -> int:
+    """What was last before this (Unix seconds) has left the 30-day window, and its grace."""
+    return (hour - MONTH_HOURS + 1 - GRACE_HOURS) * HOUR
 
 
 def midnight_minute(now: float, zone: tzinfo) -> int:
@@ -262,8 +262,10 @@ def _increase(sums: dict[str, Cell], key: str, values: Sequence[int]) -> None:
     if cell is None:
         sums[key] = list(values)
         return
-    for position, value in enumerate(values):
+    position = 0
+    for value in values:
         cell[position] += value
+        position += 1  # noqa: SIM113 - a quarter faster, and all that is counted comes here
     if not cell[0]:
         del sums[key]
 

@@ -4,6 +4,7 @@ import random
 import statistics
 from typing import Any
 
+import msgspec
 import pytest
 
 from buddyd.config import Settings
@@ -106,6 +107,16 @@ def test_successes_that_leave_the_day_begin_a_finding_at_the_turn_of_the_hour(to
     assert one(history(told, NOW + 25 * HOUR, "high_failure_rate")).finding_id == found.finding_id
 
 
+def test_another_threshold_is_in_force_from_the_next_hour_on(told: Told) -> None:
+    told.records(NOW, *[{}] * 3, *[FAILED] * 2)
+    milder = msgspec.structs.replace(told._settings, medium_success_rate=0.4)
+    changes, told.projection = told.projection.changes(), Risks(milder)
+    told.projection.restore(changes)
+    assert one(lasting(told, NOW, "high_failure_rate"))
+    assert lasting(told, NOW + HOUR, "high_failure_rate") == []
+    assert one(history(told, NOW + HOUR, "high_failure_rate")).ended == rfc3339(NOW + HOUR)
+
+
 def test_half_of_twenty_is_an_alarm(told: Told) -> None:
     told.records(NOW, *[each | {"task_id": str(n)} for n in range(10) for each in ({}, FAILED)])
     assert one(lasting(told, NOW, "high_failure_rate")).severity == "alarm"
@@ -136,6 +147,24 @@ def test_an_agent_that_gave_up_is_no_longer_in_a_loop(told: Told) -> None:
     told.records(NOW, *[{}] * 6)
     assert one(lasting(told, NOW + HOUR - 1, "loop"))
     assert lasting(told, NOW + HOUR, "loop") == []
+
+
+@pytest.mark.parametrize("others", [3, 8, 40])
+@pytest.mark.parametrize("first", ["loop-0", "new"])
+def test_a_loop_ends_when_the_agent_has_moved_on_to_eight_tasks(
+    told: Told, first: str, others: int
+) -> None:
+    one_by_one = Told(Risks)
+    tasks = [first, *[f"other-{n}" for n in range(others)]]
+    loops = [{"task_id": f"loop-{n}"} for n in range(3) for _ in range(5)]
+    once = [{"task_id": task, "finished_at": NOW + n} for n, task in enumerate(tasks)]
+    again = [{"task_id": task} for task in tasks[-8:] for _ in range(4)]
+    for batch in loops, once, again:
+        told.records(NOW, *batch)
+        for each in batch:
+            one_by_one.records(NOW, each)
+    assert len(lasting(told, NOW, "loop")) == min(8, len({"loop-0", "loop-1", "loop-2", *tasks}))
+    assert history(told, NOW, "loop") == history(one_by_one, NOW, "loop")
 
 
 def test_an_agent_is_silent_from_when_it_is_offline_until_it_is_heard_again(told: Told) -> None:

@@ -84,7 +84,7 @@ def total(cut: list[Segment], name: str) -> Counter[tuple[int, str, str]]:
     found: Counter[tuple[int, str, str]] = Counter()
     for segment in cut:
         for each in getattr(segment, name):
-            for column in Sum._fields[2:]:
+            for column in Sum.__struct_fields__[2:]:
                 found[each.minute, each.name, column] += getattr(each, column)
     return found
 
