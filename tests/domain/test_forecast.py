@@ -56,7 +56,7 @@ def test_without_a_value_there_is_no_forecast() -> None:
 
 
 def test_after_one_value_nothing_is_known_of_the_error() -> None:
-    assert backcast([0.5], [3, 4], 1) == Backcast(Prediction(0.5, 0.4985, 0.5015), None, None)
+    assert backcast([0.5], [3, 4], 1) == Backcast(Prediction(0.5, 0.4984, 0.5016), None, None)
 
 
 def test_a_constant_load_is_forecast_exactly() -> None:
@@ -88,7 +88,7 @@ def test_a_change_for_good_is_followed() -> None:
 
 
 def test_errors_count_between_values_that_are_cut_off_at_what_can_run_at_once() -> None:
-    values = [1.0, 5.0, 1.0, 5.0, 1.0]
+    values = [3.0, 5.0, 3.0, 5.0, 3.0]
     found = backcast(values, hours(5), 1)
     assert found is not None
     assert found.mean_error == 0.0
