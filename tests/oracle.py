@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
-from statistics import NormalDist, mean
+from statistics import NormalDist, mean, median_high
 from typing import Any, NamedTuple, TypeVar
 
 from msgspec import UNSET, Struct, structs
@@ -268,20 +268,18 @@ class Outlook(NamedTuple):
 
 
 def outlook(values: Sequence[float], hours: Sequence[int], ceiling: float) -> Outlook:
-    """Experts that are weighted apart after idle and after busy windows.
+    """Experts that are weighted apart after idle windows, the first busy one and further ones.
 
     `hours` has one more than `values`, that of the coming window.
     """
-    level = quick = values[0]
     busy = 0.0
     profile: dict[int, float] = {}
     visits: Counter[int] = Counter()
-    # After an idle window [0], after a busy one [1].
-    scored = [0, 0]
-    losses = [[0.0] * 7, [0.0] * 7]
-    q = [1.5, 1.5]
-    error = [0.0, 0.0]
-    hour_error: dict[int, float] = {}
+    # After an idle window [0], after the first busy one [1], after another [2].
+    scored = [0, 0, 0]
+    losses = [[0.0] * 8 for _ in scored]
+    error = [0.0, 0.0, 0.0]
+    q = [1.6, 1.6, 1.6]
     experts: list[float] = []
     value = low = high = 0.0
     kind = 0
@@ -289,11 +287,12 @@ def outlook(values: Sequence[float], hours: Sequence[int], ceiling: float) -> Ou
     inside: list[bool] = []
     for t, y in enumerate(values):
         hour, coming = hours[t], hours[t + 1]
+        before = values[t - 1] if t else 0.0
         if t:
             cut_errors.append(abs(min(ceiling, value) - min(ceiling, y)))
             inside.append(min(ceiling, low) <= min(ceiling, y) <= min(ceiling, high))
             scored[kind] += 1
-            share = max(0.04, 1 / scored[kind])
+            share = max(0.05, 1 / scored[kind])
             losses[kind] = [
                 (1 - share) * loss + share * abs(expert - y)
                 for loss, expert in zip(losses[kind], experts, strict=True)
@@ -301,27 +300,27 @@ def outlook(values: Sequence[float], hours: Sequence[int], ceiling: float) -> Ou
             q[kind] = max(0.05, q[kind] * math.exp(0.1 * ((not low <= y <= high) - 0.2)))
             off = abs(value - y)
             if t == 1:
-                error, hour_error = [off, off], dict.fromkeys(range(24), off)
-            error[kind] = 0.95 * error[kind] + 0.05 * off
-            hour_error[hour] = 0.95 * hour_error[hour] + 0.05 * off
-            level += 0.3 * (y - level)
-            quick += 0.6 * (y - quick)
+                error = [off, off, off]
+            share = max(0.1, 2 / (scored[kind] + 1))
+            error[kind] = (1 - share) * error[kind] + share * off
         if y:
             busy = 0.7 * busy + 0.3 * y if busy else y
         gain = max(0.15, 1 / (visits[hour] + 1))
         profile[hour] = profile.get(hour, 0.0) + gain * (y - profile.get(hour, 0.0))
         visits[hour] += 1
-        ahead, r = profile.get(coming, level), y - profile[hour]
-        experts = [y, level, quick, ahead, max(0.0, ahead + 0.6 * r), max(0.0, ahead + 0.9 * r)]
-        experts.append(busy if y else 0.0)
-        kind = int(y > 0)
+        usual, ahead = profile[hour], profile.get(coming, y)
+        median = median_high(values[max(0, t - 4) : t + 1])
+        experts = [y, 0.0, median, ahead, max(0.0, ahead + 0.9 * (y - usual)), 0.0, 0.0, 0.0]
+        if y:
+            experts[5:] = [y * min(4.0, ahead / usual), max(0.0, y + 0.5 * (y - before)), busy]
+        kind = (2 if before else 1) if y else 0
         value = y
-        if sum(losses[kind]):
-            best, usual = min(losses[kind]), mean(losses[kind])
-            weights = [math.exp(-30 * (loss - best) / usual) for loss in losses[kind]]
-            weights[0] *= 3 + 30 / scored[kind]
+        if losses[kind][0] >= 1e-300:
+            sharpness = min(30, scored[kind]) / losses[kind][0]
+            weights = [math.exp(sharpness * (min(losses[kind]) - loss)) for loss in losses[kind]]
+            weights[0] *= 10 if y else 300
             value = sum(w * e for w, e in zip(weights, experts, strict=True)) / sum(weights)
-        reach = q[kind] * max(1e-3, 0.5 * error[kind] + 0.5 * hour_error.get(coming, 0.0))
+        reach = q[kind] * max(1e-3, error[kind])
         low, high = max(0.0, value - reach), value + reach
     return Outlook(
         value,

@@ -1,37 +1,49 @@
 """The forecast of the next value of a series with cycles and idle times: experts weighted by loss.
 
-Simple forecasts (the last value, levels, a profile of the day and mixtures) are averaged, each
-weighted by how well it did so far: after idle windows and after busy ones apart, for what is right
-after the one is wrong after the other. The interval around the result widens and narrows by itself
-until it covers four of five values (Gibbs and Candes 2021; Angelopoulos et al. 2023).
+Simple forecasts (the last value, a median, a profile of the day and what follows from it, a trend)
+are averaged, each weighted by how well it did so far: after idle windows, after the first busy one
+and after further ones apart, for what is right after the one is wrong after the other. The interval
+around the result widens and narrows by itself until it covers four of five values (Gibbs and Candes
+2021; Angelopoulos et al. 2023).
 """
 
 import math
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from operator import mul
 
 from msgspec import Struct
 
 HOURS_PER_DAY = 24
 LEVEL_GAIN = 0.3
-QUICK_GAIN = 0.6
 PROFILE_GAIN = 0.15
-RESIDUAL_SHARES = (0.6, 0.9)
+RESIDUAL_SHARE = 0.9
 """How much of what an hour was above its profile the next one keeps."""
-LOSS_GAIN = 0.04
-SHARPNESS = 30.0
-"""How strongly a past loss tells against an expert."""
-EXPERTS = 7
-LAST_VALUE_WEIGHT = 3.0
-"""How much more the first expert, the last value, weighs than another one at equal losses."""
-TRUST_WINDOWS = 10
-"""After so few windows of a kind it weighs twice that: what was lost so far may be chance."""
-ERROR_GAIN = 0.05
+MOST_GROWTH = 4.0
+"""By what factor the profile may tell a value to grow."""
+TREND_SHARE = 0.5
+"""How much of the last change comes once more."""
+RECENT_WINDOWS = 5
+EXPERTS = 8
+LAST_VALUE_WEIGHTS = (300.0, 10.0, 10.0)
+"""How much more the first expert, the last value, weighs than another one at equal losses: after an
+idle window, where nothing but zero is worth saying without good reason, and after busy ones."""
+MEMORY_GAIN = 0.05
+"""How much the last loss counts against those before; the first few count alike."""
+SHARPNESS = 30
+"""How strongly a loss tells against an expert, in units of the last value's; after fewer windows
+of a kind it tells as much less, for what was lost so far may be chance."""
+LEAST_LOSS = 1e-300
+"""Under this much it is not divided by: the last value was as good as never wrong."""
+ERROR_GAIN = 0.1
 MISS_RATE = 0.2
 """The interval is meant to miss this share of the values."""
 INTERVAL_GAIN = 0.1
+WIDER = math.exp(INTERVAL_GAIN * (1.0 - MISS_RATE))
+NARROWER = math.exp(-INTERVAL_GAIN * MISS_RATE)
 LEAST_SCALE = 1e-3
 LEAST_FACTOR = 0.05
-START_FACTOR = 1.5
+START_FACTOR = 1.6
 
 
 class Prediction(Struct, frozen=True):
@@ -43,37 +55,48 @@ class Prediction(Struct, frozen=True):
 
 
 class _Record:
-    """How the forecasts did after windows of one kind, idle or busy."""
+    """How the forecasts did after windows of one kind: idle, first busy or busy."""
 
-    __slots__ = ("count", "error", "factor", "losses")
+    __slots__ = ("count", "error", "factor", "last_value_weight", "losses")
 
-    def __init__(self) -> None:
+    def __init__(self, last_value_weight: float) -> None:
+        self.last_value_weight = last_value_weight
         self.count = 0
         self.losses = [0.0] * EXPERTS
         self.error = 0.0
         self.factor = START_FACTOR
 
     def score(self, experts: Iterable[float], prediction: Prediction, value: float) -> None:
+        """Take in what came after a window of this kind."""
         self.count += 1
-        # The first few weigh alike.
-        gain = max(LOSS_GAIN, 1.0 / self.count)
-        losses = self.losses
-        for index, expert in enumerate(experts):
-            losses[index] += gain * (abs(expert - value) - losses[index])
+        gain = max(MEMORY_GAIN, 1.0 / self.count)
+        self.losses = [
+            loss + gain * (abs(expert - value) - loss)
+            for loss, expert in zip(self.losses, experts, strict=True)
+        ]
+        # Less of the first ones, which are off by a series' begin rather than by its nature.
+        gain = max(ERROR_GAIN, 2.0 / (self.count + 1))
+        self.error += gain * (abs(prediction.value - value) - self.error)
         missed = not prediction.low <= value <= prediction.high
-        change = math.exp(INTERVAL_GAIN * (missed - MISS_RATE))
-        self.factor = max(LEAST_FACTOR, self.factor * change)
+        self.factor = max(LEAST_FACTOR, self.factor * (WIDER if missed else NARROWER))
 
     def mixture(self, experts: tuple[float, ...]) -> float:
-        if not self.count:
+        """What the experts say, each weighted by how little it lost."""
+        losses = self.losses
+        unit, least = losses[0], min(losses)
+        if unit < LEAST_LOSS:
             return experts[0]
-        least, mean = min(self.losses), sum(self.losses) / len(self.losses)
-        if mean <= 0.0:
-            return experts[0]
-        weights = [math.exp(-SHARPNESS * (loss - least) / mean) for loss in self.losses]
-        weights[0] *= LAST_VALUE_WEIGHT * (1.0 + TRUST_WINDOWS / self.count)
-        weighted = sum(w * expert for w, expert in zip(weights, experts, strict=True))
-        return weighted / sum(weights)
+        sharpness = min(SHARPNESS, self.count) / unit
+        weights = [math.exp(sharpness * (least - loss)) for loss in losses]
+        weights[0] *= self.last_value_weight
+        mixed: float = sum(map(mul, weights, experts))
+        return mixed / sum(weights)
+
+    def prediction(self, experts: tuple[float, ...]) -> Prediction:
+        """The mixture, and the interval that its errors so far let expect."""
+        value = self.mixture(experts)
+        reach = self.factor * max(LEAST_SCALE, self.error)
+        return Prediction(value, max(0.0, value - reach), value + reach)
 
 
 class Forecaster:
@@ -83,11 +106,10 @@ class Forecaster:
         "_busy_level",
         "_count",
         "_experts",
-        "_hour_error",
-        "_level",
         "_prediction",
+        "_previous",
         "_profile",
-        "_quick",
+        "_recent",
         "_record",
         "_records",
         "_visits",
@@ -95,11 +117,12 @@ class Forecaster:
 
     def __init__(self) -> None:
         self._count = 0
-        self._level = self._quick = self._busy_level = 0.0
+        self._busy_level = self._previous = 0.0
+        self._recent: deque[float] = deque(maxlen=RECENT_WINDOWS)
         self._profile = [0.0] * HOURS_PER_DAY
         self._visits = [0] * HOURS_PER_DAY
-        self._hour_error = [0.0] * HOURS_PER_DAY
-        self._records = (_Record(), _Record())
+        # After an idle window, after the first busy one and after a further one.
+        self._records = tuple(_Record(weight) for weight in LAST_VALUE_WEIGHTS)
         self._record = self._records[0]
         self._experts: tuple[float, ...] = ()
         self._prediction = Prediction(0.0, 0.0, 0.0)
@@ -107,29 +130,24 @@ class Forecaster:
     def observe(self, value: float, hour: int, next_hour: int) -> Prediction:
         """Take in the value of a window that began in `hour` of the day; forecast the next."""
         if self._count:
-            self._score(value, hour)
+            self._score(value)
         self._learn(value, hour)
         self._experts = self._ask(value, hour, next_hour)
-        self._record = self._records[value > 0.0]
+        self._record = self._records[0 if not value else 2 if self._previous else 1]
+        self._previous = value
         self._count += 1
-        self._prediction = self._predict(next_hour)
+        self._prediction = self._record.prediction(self._experts)
         return self._prediction
 
-    def _score(self, value: float, hour: int) -> None:
-        self._record.score(self._experts, self._prediction, value)
-        error = abs(self._prediction.value - value)
+    def _score(self, value: float) -> None:
         if self._count == 1:
-            self._hour_error = [error] * HOURS_PER_DAY
+            # Until a kind of window has errors of its own.
             for record in self._records:
-                record.error = error
-        self._record.error += ERROR_GAIN * (error - self._record.error)
-        self._hour_error[hour] += ERROR_GAIN * (error - self._hour_error[hour])
+                record.error = abs(self._prediction.value - value)
+        self._record.score(self._experts, self._prediction, value)
 
     def _learn(self, value: float, hour: int) -> None:
-        if not self._count:
-            self._level = self._quick = value
-        self._level += LEVEL_GAIN * (value - self._level)
-        self._quick += QUICK_GAIN * (value - self._quick)
+        self._recent.append(value)
         if value:
             gain = LEVEL_GAIN if self._busy_level else 1.0
             self._busy_level += gain * (value - self._busy_level)
@@ -139,22 +157,23 @@ class Forecaster:
 
     def _ask(self, value: float, hour: int, next_hour: int) -> tuple[float, ...]:
         """What each expert says of the coming window."""
-        coming = self._profile[next_hour] if self._visits[next_hour] else self._level
-        residual = value - self._profile[hour]
+        usual = self._profile[hour]
+        coming = self._profile[next_hour] if self._visits[next_hour] else value
+        recent = sorted(self._recent)
+        median = recent[len(recent) // 2]
+        shifted = max(0.0, coming + RESIDUAL_SHARE * (value - usual))
+        if not value:
+            return (0.0, 0.0, median, coming, shifted, 0.0, 0.0, 0.0)
         return (
             value,
-            self._level,
-            self._quick,
+            0.0,
+            median,
             coming,
-            *(max(0.0, coming + share * residual) for share in RESIDUAL_SHARES),
-            self._busy_level if value else 0.0,
+            shifted,
+            value * min(MOST_GROWTH, coming / usual),
+            max(0.0, value + TREND_SHARE * (value - self._previous)),
+            self._busy_level,
         )
-
-    def _predict(self, hour: int) -> Prediction:
-        value = self._record.mixture(self._experts)
-        scale = max(LEAST_SCALE, 0.5 * self._record.error + 0.5 * self._hour_error[hour])
-        reach = self._record.factor * scale
-        return Prediction(value, max(0.0, value - reach), value + reach)
 
 
 class Backcast(Struct, frozen=True):

@@ -9,6 +9,7 @@ from random import Random
 import pytest
 
 from buddyd.domain.capacity import Capacity
+from buddyd.domain.forecast import Prediction
 from buddyd.domain.segment import segments
 from buddyd.domain.settings import DomainSettings
 from tests.backtest import confidence, forecasts, trends
@@ -76,6 +77,25 @@ def test_a_rule_that_is_right_has_no_error() -> None:
     assert found.errors["last value"] == pytest.approx(0.0, abs=1e-6)
     assert found.errors["always 100 %"] == pytest.approx(100.0)
     assert math.isnan(found.errors["response time"])
+
+
+def test_the_table_tells_how_little_an_honest_interval_can_cover() -> None:
+    def windows(last: float, loads: list[float]) -> list[forecasts.Window]:
+        forecast = Prediction(0.0, 0.0, 0.4)
+        return [forecasts.Window(load, forecast, (last, 0.0, 0.0, 0.0, 0.0)) for load in loads]
+
+    after_idle = windows(0.0, [*[0.0] * 19, 0.5])
+    after_busy = windows(0.3, [0.0, 0.1, 0.2, 0.3, 0.6])
+    idle, busy, both = (
+        forecasts.score(of) for of in (after_idle, after_busy, [*after_idle, *after_busy])
+    )
+    assert idle is not None
+    assert busy is not None
+    assert both is not None
+    assert (idle.coverage, idle.least) == pytest.approx((0.95, 0.95))
+    assert math.isnan(idle.after_busy)
+    assert (busy.coverage, busy.after_busy, busy.least) == pytest.approx((0.8, 0.8, 0.8))
+    assert (both.coverage, both.after_busy, both.least) == pytest.approx((0.92, 0.8, 0.92))
 
 
 def test_an_execution_counts_as_the_rule_of_thumb_says() -> None:
