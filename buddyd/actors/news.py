@@ -32,29 +32,38 @@ class News:
         """Take in what was committed next."""
         if entries[0].seq != self._last_seq + 1:
             # Something in between was committed and not told.
-            self._segments.clear()
-            self._uncut.clear()
+            self._clear()
         self._uncut += entries
         self._last_seq = entries[-1].seq
-        if len(self._uncut) >= SEGMENT_ENTRIES:
-            self._cut()
         self._forget()
 
     def after(self, reader: str, seq: int) -> list[Segment] | None:
-        """What follows entry number `seq`, which `reader` knows; None where that is not known."""
+        """Some of what follows entry number `seq`, which `reader` knows, and from there on.
+
+        None where it is not known.
+        """
         self._known[reader] = seq
-        self._cut()
         self._forget()
+        while self._uncut and self._uncut[0].seq - 1 <= seq:
+            self._cut()
         if not self._segments or self._segments[0].first_seq > seq + 1:
             return None
         return [segment for segment in self._segments if segment.last_seq > seq] or None
 
     def _cut(self) -> None:
-        self._segments.extend(segments(self._uncut, SEGMENT_ENTRIES))
-        self._uncut = []
+        """Cut off as much as is folded at once."""
+        self._segments.extend(segments(self._uncut[:SEGMENT_ENTRIES], SEGMENT_ENTRIES))
+        del self._uncut[:SEGMENT_ENTRIES]
 
     def _forget(self) -> None:
         """Let go of what everybody knows, and of what is too much to keep."""
         least = max(min(self._known.values()), self._last_seq - self._most)
         while self._segments and self._segments[0].last_seq <= least:
             self._segments.popleft()
+        if excess := max(0, len(self._uncut) - self._most):
+            self._segments.clear()
+            del self._uncut[:excess]
+
+    def _clear(self) -> None:
+        self._segments.clear()
+        self._uncut.clear()

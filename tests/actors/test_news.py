@@ -1,11 +1,13 @@
 """The news: a reader is given all that follows what it knows, or is told to look elsewhere."""
 
 from collections.abc import Sequence
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from buddyd.actors import news as module
 from buddyd.actors.news import SEGMENT_ENTRIES, News
 from buddyd.domain.journal import AgentReported, JournalEntry
 from buddyd.domain.segment import Segment
@@ -54,13 +56,24 @@ def test_a_reader_is_given_all_that_follows_or_nothing(
             committed += number
         else:
             # It may have read on elsewhere; and it knows less than before where it began anew.
-            known[who] = seq = max(0, committed - number)
+            known[who] = max(0, committed - number)
             shared = max(shared, min(known.values()))
-            given = seqs(news.after(who, seq))
-            if given is not None:
-                assert [each for each in given if each > seq] == list(range(seq + 1, told + 1))
-            elif seq < told:
-                assert seq < max(gap, shared, told - most)
+            with patch.object(module, "SEGMENT_ENTRIES", 3):
+                known[who], was_given = read_on(news, who, known[who])
+            assert known[who] >= told or known[who] < max(gap, shared, told - most)
+            assert not was_given or known[who] == told
+            shared = max(shared, min(known.values()))
+
+
+def read_on(news: News, reader: str, seq: int) -> tuple[int, bool]:
+    """What a reader knows when it has read all there is after `seq`; whether there was any."""
+    was_given = False
+    while given := seqs(news.after(reader, seq)):
+        was_given = True
+        assert [each for each in given if each > seq] == list(range(seq + 1, given[-1] + 1))
+        assert given[-1] > seq
+        seq = given[-1]
+    return seq, was_given
 
 
 def test_what_everybody_has_read_is_forgotten() -> None:
@@ -86,8 +99,7 @@ def test_who_falls_too_far_behind_is_told_so() -> None:
     news = News(READERS, most=2 * SEGMENT_ENTRIES)
     news.add(entries(1, 3 * SEGMENT_ENTRIES))
     assert news.after("ann", 0) is None
-    found = seqs(news.after("bob", SEGMENT_ENTRIES))
-    assert found == list(range(SEGMENT_ENTRIES + 1, 3 * SEGMENT_ENTRIES + 1))
+    assert read_on(news, "bob", SEGMENT_ENTRIES) == (3 * SEGMENT_ENTRIES, True)
 
 
 @pytest.mark.parametrize("untold", [1, 7])
@@ -104,3 +116,10 @@ def test_what_came_in_different_hours_is_not_one() -> None:
     news.add(entries(1, 1))
     news.add(entries(2, 1, at=HOUR))
     assert [segment.hour for segment in news.after("ann", 0) or ()] == [0, 1]
+
+
+def test_it_is_read_in_pieces() -> None:
+    news = News(READERS)
+    news.add(entries(1, SEGMENT_ENTRIES + 1))
+    (piece,) = news.after("ann", 0) or ()
+    assert len(piece.entries) == SEGMENT_ENTRIES
