@@ -82,13 +82,15 @@ def _sample(daemon: BenchDaemon, took: Took, count: int) -> float:
 def _line(query: str, rows: int, took: list[float], at_least: list[float], least: int) -> Line:
     p50 = percentile(took, 0.5)
     ratio = p50 / percentile(at_least, 0.5)
+    # Six answers in one are no query among the seven.
+    is_one = query != "get_all"
     return Line(
         what=f"{query}, {size(rows)} rows",
         measured=spread(took),
         beside=spread(at_least) + f" at {size(least)}" if rows != least else "",
         ratio=f"{ratio:.2f}x" if rows != least else "",
-        bar="p50 ≤ 1 ms, ≤ 1.5x",
-        met=p50 <= P50_BAR and ratio <= RATIO_BAR,
+        bar="p50 ≤ 1 ms, ≤ 1.5x" if is_one else "≤ 1.5x",
+        met=ratio <= RATIO_BAR and (p50 <= P50_BAR or not is_one),
     )
 
 
