@@ -11,7 +11,10 @@ from buddyd.protocol.messages import GetPredictiveCapacity, Request
 from buddyd.runtime.channels import Envelope
 
 PREPARE_SECONDS = 1.0
+"""The least time from one look for forecasts that are out of date to the next."""
 PREPARED_AT_ONCE = 5
+PAUSE_SECONDS = 0.01
+"""What others have between these and the next ones."""
 
 
 class CapacityActor(ProjectionActor[Capacity]):
@@ -20,6 +23,7 @@ class CapacityActor(ProjectionActor[Capacity]):
     def _begin(self) -> None:
         super()._begin()
         self._prepare_at = -math.inf
+        self._some_are_left = False
 
     async def answer(self, request: Request, now: float) -> Answer:
         """Answer a request."""
@@ -31,9 +35,11 @@ class CapacityActor(ProjectionActor[Capacity]):
     async def turn(self, envelopes: list[Envelope[ProjectionMessage]]) -> float | None:
         """Fold and answer; use what time is left to work forecasts out ahead."""
         wait = await super().turn(envelopes)
-        if envelopes and time.monotonic() < self._prepare_at:
+        now = time.monotonic()
+        if now >= self._prepare_at:
+            self._some_are_left = self.projection.prepare(self._clock(), PREPARED_AT_ONCE)
+            self._prepare_at = now + (PAUSE_SECONDS if self._some_are_left else PREPARE_SECONDS)
+        if not self._some_are_left:
             return wait
-        self._prepare_at = time.monotonic() + PREPARE_SECONDS
-        if self.projection.prepare(self._clock(), PREPARED_AT_ONCE):
-            return 0.0 if not envelopes else 0.01
-        return wait
+        pause = max(0.0, self._prepare_at - time.monotonic())
+        return pause if wait is None else min(wait, pause)

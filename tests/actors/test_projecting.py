@@ -6,9 +6,10 @@ from pathlib import Path
 import anyio
 import pytest
 
-from buddyd.actors import projecting
+from buddyd.actors import capacity, projecting
 from buddyd.actors.messages import Asked, PutAway, PutAwayDone
 from buddyd.actors.news import MOST_ENTRIES
+from buddyd.domain.capacity import Capacity
 from buddyd.domain.costs import Costs
 from buddyd.domain.journal import JournalEntry
 from buddyd.domain.segment import Segment
@@ -261,6 +262,27 @@ async def test_capacity_works_forecasts_out_ahead_and_still_answers(path: Path) 
         answer = await house.query("capacity", GetPredictiveCapacity())
         assert len(answer.forecasts) == 10
         assert house.child("capacity").restarts == 0
+
+
+async def test_news_do_not_make_capacity_look_for_old_forecasts_each_time(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To look takes as long as there are agents, and news come many times a second."""
+    monkeypatch.setattr(capacity, "PREPARE_SECONDS", 600.0)
+    looks = 0
+    prepare = Capacity.prepare
+
+    def counted(self: Capacity, now: float, most: int) -> bool:
+        nonlocal looks
+        looks += 1
+        return prepare(self, now, most)
+
+    monkeypatch.setattr(Capacity, "prepare", counted)
+    async with at_work(path) as house:
+        for number in range(1, 6):
+            await house.record(execution(f"{number}"))
+            await until(lambda: house.actors["capacity"].seq == number)  # noqa: B023
+        assert looks == 1
 
 
 @pytest.mark.parametrize(
