@@ -198,10 +198,10 @@ class Feed:
     async def _take_in_all(self) -> None:
         while self._news:
             appended = self._news.pop(0)
-            if not appended.entries:
+            if not appended.count:
                 continue
-            self._commits = appended.entries[-1].seq
-            self._changes.update(SIX if appended.executions else _changed_by(appended.entries))
+            self._commits = appended.last_seq
+            self._changes.update(SIX if appended.executions else _changed_by(appended.events))
             committed = list(zip(appended.seqs, appended.executions, strict=True))
             for begin in range(0, len(committed), AT_ONCE):
                 if begin:

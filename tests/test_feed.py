@@ -1,6 +1,6 @@
 """The feed: what subscribers are told, in which order, and what a slow one misses."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from buddyd import feed as module
 from buddyd.domain.execution import Execution
-from buddyd.domain.journal import BudgetReported
+from buddyd.domain.journal import AgentReported, BudgetReported, JournalEntry
 from buddyd.errors import InvalidParams, Unavailable
 from buddyd.feed import SIX, Feed
 from buddyd.protocol.framing import Encoding
@@ -67,19 +67,32 @@ def row(number: int, **fields: object) -> tuple[int, Execution]:
     return number, Execution(**(values | fields))  # type: ignore[arg-type]
 
 
-class _Entry(msgspec.Struct):
-    """All that the feed wants to know of an entry."""
-
-    seq: int
-
-
 def committed(*rows: tuple[int, Execution]) -> Appended:
-    seqs, executions = [seq for seq, _ in rows], [execution for _, execution in rows]
-    return Appended([_Entry(seq) for seq in seqs], [], seqs, executions)  # type: ignore[misc]
+    return appended(rows[0][0], rows[-1][0], rows)
+
+
+def appended(
+    first: int,
+    last: int,
+    rows: Sequence[tuple[int, Execution]] = (),
+    events: Sequence[JournalEntry] = (),
+) -> Appended:
+    return Appended(
+        first_seq=first,
+        last_seq=last,
+        recorded_at=NOW,
+        receipts=[],
+        seqs=[seq for seq, _ in rows],
+        executions=[execution for _, execution in rows],
+        agents=[],
+        tools=[],
+        events=list(events),
+    )
 
 
 def heartbeat(number: int) -> Appended:
-    return Appended([_Entry(number)], [], [], [])  # type: ignore[list-item]
+    report = AgentReported(number, NOW, "ann", queue_depth=0, status=None, concurrency=None)
+    return appended(number, number, events=[report])
 
 
 @asynccontextmanager
@@ -289,7 +302,7 @@ async def test_a_report_of_money_changes_the_costs_alone() -> None:
     report = BudgetReported(seq=1, recorded_at=NOW, **given)  # type: ignore[arg-type]
     async with running() as feed:
         feed.subscribe(CHANGES, reader.outlet, 0)
-        feed.publish(Appended([report], [], [], []))
+        feed.publish(appended(report.seq, report.seq, events=[report]))
         await until(lambda: bool(reader.told))
     assert [each["params"]["answers"] for each in reader.told] == [["costs"]]
 

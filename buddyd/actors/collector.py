@@ -102,9 +102,9 @@ class Collector(Actor[CollectorMessage]):
 
     def _publish(self, appended: Appended) -> None:
         # Nobody is waited for: who falls behind reads from the journal.
-        if appended.entries:
-            self._news.add(appended.entries)
-            self._let_rest(len(appended.entries))
+        if appended.count:
+            self._news.add(appended)
+            self._let_rest(appended.count)
             self._announce(appended)
 
     def _let_rest(self, entries: int) -> None:

@@ -75,15 +75,34 @@ class Submitted(Struct, frozen=True):
     received_at: float
 
 
-class Appended(Struct, frozen=True):
-    """What a transaction appended: the entries, and a receipt for each submission in order."""
+class Appended(Struct, frozen=True, kw_only=True):
+    """What a transaction appended."""
 
-    entries: list[JournalEntry]
+    first_seq: int
+    last_seq: int
+    """The numbers of its entries; there are none where the last is before the first."""
+    recorded_at: float
     receipts: list[Receipt]
+    """One for each submission, in order."""
     seqs: list[int]
-    """The numbers of the executions among the entries."""
+    """The numbers of the executions among the entries, and what was recorded under them."""
     executions: list[Execution]
-    """What was recorded under them, complete and under true names."""
+    agents: list[str]
+    """The names that the executions count under, as are the tools."""
+    tools: list[str]
+    events: list[JournalEntry]
+    """The other entries."""
+
+    @property
+    def count(self) -> int:
+        """How many entries there are."""
+        return self.last_seq - self.first_seq + 1
+
+    def entries(self) -> list[JournalEntry]:
+        """The entries in order. They are made here: who waits for the commit needs none."""
+        column, times = columns(self.executions), repeat(self.recorded_at)
+        entries = recorded(self.seqs, times, self.agents, self.tools, column)
+        return sorted([*entries, *self.events], key=_seq) if self.events else [*entries]
 
 
 class Batch:
@@ -91,6 +110,7 @@ class Batch:
 
     def __init__(self, last_seq: int, now: float, names: dict[str, NameDraft]) -> None:
         self.seq = last_seq
+        self._first_seq = last_seq + 1
         self._now = now
         self._names = names
         self._first = month_floor(now) * HOUR
@@ -116,8 +136,18 @@ class Batch:
             self._add_executions(new)
             duplicates = len(executions) - len(new) - expired
             receipts.append(Receipt(len(new), duplicates, expired))
-        entries = self._insert(connection)
-        return Appended(entries, receipts, self._seqs, self._executions)
+        self._insert(connection)
+        return Appended(
+            first_seq=self._first_seq,
+            last_seq=self.seq,
+            recorded_at=self._now,
+            receipts=receipts,
+            seqs=self._seqs,
+            executions=self._executions,
+            agents=self._agents,
+            tools=self._tools,
+            events=self._events,
+        )
 
     def _claim_all(self, connection: sqlite3.Connection, executions: Sequence[Execution]) -> bool:
         """Take the ids of all; where one has expired or was taken before, of none."""
@@ -145,8 +175,7 @@ class Batch:
                 new.append(each)
         return new, expired
 
-    def _insert(self, connection: sqlite3.Connection) -> list[JournalEntry]:
-        """Write what was added; returns it in order."""
+    def _insert(self, connection: sqlite3.Connection) -> None:
         column, times = columns(self._executions), [self._now] * len(self._executions)
         INSERT_EXECUTIONS.run(connection, (self._seqs, times, *column.values()))
         if self._events:
@@ -154,8 +183,6 @@ class Batch:
         for kind, draft in self._names.items():
             rows = ((kind, name, since, day) for name, (since, day) in draft.changed.items())
             connection.executemany(SAVE_NAME, rows)
-        entries = recorded(self._seqs, repeat(self._now), self._agents, self._tools, column)
-        return sorted([*entries, *self._events], key=_seq) if self._events else [*entries]
 
     def _add_executions(self, executions: Sequence[Execution]) -> None:
         self._seqs += range(self.seq + 1, self.seq + 1 + len(executions))

@@ -55,7 +55,7 @@ class Journal:
         self.last_seq = batch.seq
         for kind, book in self._books.items():
             book.accept(drafts[kind])
-        if appended.entries:
+        if appended.count:
             self.last_commit_at = now
         return appended
 

@@ -9,20 +9,32 @@ from hypothesis import strategies as st
 
 from buddyd.actors import news as module
 from buddyd.actors.news import SEGMENT_ENTRIES, News
-from buddyd.domain.journal import AgentReported, JournalEntry
+from buddyd.domain.journal import AgentReported
 from buddyd.domain.segment import Segment
+from buddyd.storage.appending import Appended
 from tests.support.workloads import examples
 
 READERS = ("ann", "bob")
 HOUR = 3600.0
 
 
-def entries(first: int, count: int, at: float = 0.0) -> list[JournalEntry]:
-    """Some that follow each other."""
-    return [
-        AgentReported(seq, at, "agent", queue_depth=None, status=None, concurrency=None)
-        for seq in range(first, first + count)
-    ]
+def committed(first: int, count: int, at: float = 0.0) -> Appended:
+    """Some entries that follow each other."""
+    last = first + count - 1
+    return Appended(
+        first_seq=first,
+        last_seq=last,
+        recorded_at=at,
+        receipts=[],
+        seqs=[],
+        executions=[],
+        agents=[],
+        tools=[],
+        events=[
+            AgentReported(seq, at, "agent", queue_depth=None, status=None, concurrency=None)
+            for seq in range(first, last + 1)
+        ],
+    )
 
 
 def seqs(segments: Sequence[Segment] | None) -> list[int] | None:
@@ -46,17 +58,17 @@ def test_a_reader_is_given_all_that_follows_or_nothing(
     steps: list[tuple[str, int]], most: int
 ) -> None:
     news, known = News(READERS, most), dict.fromkeys(READERS, 0)
-    committed = told = gap = shared = 0
+    last = told = gap = shared = 0
     for who, number in steps:
         if who == "commit":
-            gap = committed if told < committed else gap
-            news.add(entries(committed + 1, number))
-            committed = told = committed + number
+            gap = last if told < last else gap
+            news.add(committed(last + 1, number))
+            last = told = last + number
         elif who == "commit untold":
-            committed += number
+            last += number
         else:
             # It may have read on elsewhere; and it knows less than before where it began anew.
-            known[who] = max(0, committed - number)
+            known[who] = max(0, last - number)
             shared = max(shared, min(known.values()))
             with patch.object(module, "SEGMENT_ENTRIES", 3):
                 known[who], was_given = read_on(news, who, known[who])
@@ -78,7 +90,7 @@ def read_on(news: News, reader: str, seq: int) -> tuple[int, bool]:
 
 def test_what_everybody_has_read_is_forgotten() -> None:
     news = News(READERS)
-    news.add(entries(1, 3))
+    news.add(committed(1, 3))
     assert seqs(news.after("ann", 0)) == [1, 2, 3]
     assert seqs(news.after("bob", 0)) == [1, 2, 3]
     assert news.after("ann", 3) is None
@@ -90,14 +102,15 @@ def test_what_everybody_has_read_is_forgotten() -> None:
 def test_readers_share_what_they_read() -> None:
     news = News(READERS)
     for seq in (1, 2):
-        news.add(entries(seq, 1))
+        news.add(committed(seq, 1))
     (first,), (second,) = news.after("ann", 0) or (), news.after("bob", 0) or ()
     assert first is second
 
 
 def test_who_falls_too_far_behind_is_told_so() -> None:
     news = News(READERS, most=2 * SEGMENT_ENTRIES)
-    news.add(entries(1, 3 * SEGMENT_ENTRIES))
+    for number in range(3):
+        news.add(committed(number * SEGMENT_ENTRIES + 1, SEGMENT_ENTRIES))
     assert news.after("ann", 0) is None
     assert read_on(news, "bob", SEGMENT_ENTRIES) == (3 * SEGMENT_ENTRIES, True)
 
@@ -105,21 +118,21 @@ def test_who_falls_too_far_behind_is_told_so() -> None:
 @pytest.mark.parametrize("untold", [1, 7])
 def test_nobody_is_given_news_with_a_gap(untold: int) -> None:
     news = News(READERS)
-    news.add(entries(1, 2))
-    news.add(entries(3 + untold, 1))
+    news.add(committed(1, 2))
+    news.add(committed(3 + untold, 1))
     assert news.after("ann", 0) is None
     assert seqs(news.after("ann", 2 + untold)) == [3 + untold]
 
 
 def test_what_came_in_different_hours_is_not_one() -> None:
     news = News(READERS)
-    news.add(entries(1, 1))
-    news.add(entries(2, 1, at=HOUR))
+    news.add(committed(1, 1))
+    news.add(committed(2, 1, at=HOUR))
     assert [segment.hour for segment in news.after("ann", 0) or ()] == [0, 1]
 
 
 def test_it_is_read_in_pieces() -> None:
     news = News(READERS)
-    news.add(entries(1, SEGMENT_ENTRIES + 1))
+    news.add(committed(1, SEGMENT_ENTRIES + 1))
     (piece,) = news.after("ann", 0) or ()
     assert len(piece.entries) == SEGMENT_ENTRIES

@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from itertools import chain
 from pathlib import Path
 
 import anyio
@@ -69,13 +70,15 @@ def _round() -> list[tuple[str, float]]:
     messages = [m[HEADER_BYTES:] for m in load.batches(load.executions(RECORDS), BATCH)]
     requests: list[RecordExecutions] = []
     timed("decoding and checking", lambda: requests.extend(map(_decoded, messages)))
-    entries: list[JournalEntry] = []
+    commits: list[Appended] = []
     with tempfile.TemporaryDirectory() as folder:
         connection = sqlite3.connect(Path(folder) / "parts.db", isolation_level=None)
         with closing(connection):
             connection.execute("PRAGMA journal_mode = WAL")
             migrate(connection)
-            timed("committing", lambda: entries.extend(_committed(connection, requests)))
+            timed("committing", lambda: commits.extend(_committed(connection, requests)))
+    entries: list[JournalEntry] = []
+    timed("making the entries", lambda: entries.extend(chain(*(c.entries() for c in commits))))
     cut = list(segments(entries, SEGMENT_ENTRIES))
     timed("cutting into segments", lambda: list(segments(entries, SEGMENT_ENTRIES)))
     for kind in PROJECTIONS:
@@ -92,20 +95,21 @@ def _decoded(message: bytes) -> RecordExecutions:
 
 def _committed(
     connection: sqlite3.Connection, requests: Sequence[RecordExecutions]
-) -> list[JournalEntry]:
+) -> list[Appended]:
     books = {kind: NameBook(1_000) for kind in ("agent", "tool")}
-    entries: list[JournalEntry] = []
+    commits: list[Appended] = []
+    seq = 0
     for begin in range(0, len(requests), TOGETHER):
         now = time.time()
         submissions = [Submitted(each, now) for each in requests[begin : begin + TOGETHER]]
-        names = {kind: book.draft(len(entries) + 1, 0) for kind, book in books.items()}
+        names = {kind: book.draft(seq + 1, 0) for kind, book in books.items()}
         connection.execute("BEGIN IMMEDIATE")
-        appended: Appended = Batch(len(entries), now, names).write(connection, submissions)
+        commits.append(Batch(seq, now, names).write(connection, submissions))
         connection.execute("COMMIT")
         for kind, book in books.items():
             book.accept(names[kind])
-        entries += appended.entries
-    return entries
+        seq = commits[-1].last_seq
+    return commits
 
 
 def _message() -> float:

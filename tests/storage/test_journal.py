@@ -72,8 +72,8 @@ async def test_executions_starts_and_reports_are_numbered_together_without_a_gap
     appended = await journal.append(
         [records(execution("a"), execution("a"), execution("b")), start(), report()], NOW
     )
-    assert [entry.seq for entry in appended.entries] == [1, 2, 3, 4]
-    assert [type(entry) for entry in appended.entries] == [
+    assert [entry.seq for entry in appended.entries()] == [1, 2, 3, 4]
+    assert [type(entry) for entry in appended.entries()] == [
         ExecutionRecorded,
         ExecutionRecorded,
         ExecutionStarted,
@@ -81,7 +81,7 @@ async def test_executions_starts_and_reports_are_numbered_together_without_a_gap
     ]
     assert journal.last_seq == 4
     appended = await journal.append([report(), records(execution("c"))], NOW)
-    assert [entry.seq for entry in appended.entries] == [5, 6]
+    assert [entry.seq for entry in appended.entries()] == [5, 6]
 
 
 async def test_after_reopening_the_numbers_go_on(path: Path) -> None:
@@ -90,7 +90,7 @@ async def test_after_reopening_the_numbers_go_on(path: Path) -> None:
     async with opened_journal(path) as (_, journal):
         assert journal.last_seq == 2
         appended = await journal.append([start()], NOW)
-        assert [entry.seq for entry in appended.entries] == [3]
+        assert [entry.seq for entry in appended.entries()] == [3]
 
 
 async def test_numbers_go_on_also_where_all_entries_are_gone(path: Path) -> None:
@@ -159,7 +159,7 @@ async def test_ids_that_look_alike_are_different_ids(journal: Journal) -> None:
 
 async def test_the_daemon_assigns_ids_that_sort_by_time(journal: Journal) -> None:
     appended = await journal.append([records(*(execution() for _ in range(3)))], NOW)
-    ids = [e.execution_id for e in appended.entries if isinstance(e, ExecutionRecorded)]
+    ids = [e.execution_id for e in appended.entries() if isinstance(e, ExecutionRecorded)]
     assert all(UUID7.fullmatch(each) for each in ids)
     assert len(set(ids)) == 3
     milliseconds = [uuid.UUID(each).int >> 80 for each in ids]
@@ -190,7 +190,7 @@ async def test_a_repeated_record_that_has_expired_since_is_a_duplicate(journal: 
 async def test_without_a_time_the_time_of_receipt_counts(journal: Journal) -> None:
     untimed = records(execution("a", finished_at=UNSET), received_at=NOW - 3.5)
     appended = await journal.append([untimed], NOW)
-    (entry,) = appended.entries
+    (entry,) = appended.entries()
     assert isinstance(entry, ExecutionRecorded)
     assert (entry.finished_at, entry.recorded_at) == (NOW - 3.5, NOW)
 
@@ -259,7 +259,7 @@ async def test_reading_gives_what_was_appended(journal: Journal) -> None:
         report(),
     ]
     appended = await journal.append(submissions, NOW)
-    assert await journal.read(0, 100) == appended.entries
+    assert await journal.read(0, 100) == appended.entries()
 
 
 async def test_reading_goes_on_after_any_number_up_to_a_limit(journal: Journal) -> None:
@@ -309,14 +309,14 @@ async def test_names_beyond_the_limit_count_under_other_and_tier1_keeps_them(pat
         batch = records(*(execution(tool_name=name) for name in names))
         appended = await journal.append([batch, report("x"), report("agent")], NOW)
         counted = ["a", "b", "~other", "a", "~other"]
-        assert tools_of(appended.entries) == counted
-        assert [e.agent for e in appended.entries[-2:]] == ["~other", "agent"]
+        assert tools_of(appended.entries()) == counted
+        assert [e.agent for e in appended.entries()[-2:]] == ["~other", "agent"]
         assert await rows(database, "SELECT tool_name FROM tier1_raw_metrics") == names
-        assert await journal.read(0, 100) == appended.entries
+        assert await journal.read(0, 100) == appended.entries()
     async with opened_journal(path, max_tools=2, max_agents=1) as (_, journal):
         assert tools_of(await journal.read(0, 100)) == counted
         appended = await journal.append([records(execution(tool_name="e"))], NOW)
-        assert tools_of(appended.entries) == ["~other"]
+        assert tools_of(appended.entries()) == ["~other"]
 
 
 async def test_a_limit_that_was_raised_counts_from_then_on(path: Path) -> None:
@@ -336,7 +336,7 @@ async def test_a_name_that_nobody_used_for_a_month_makes_room(path: Path) -> Non
         assert await journal.release_idle_names(NOW + 32 * DAY) == 2
         later = NOW + 32 * DAY
         batch = records(execution(tool_name="b", finished_at=later))
-        assert tools_of((await journal.append([batch], later)).entries) == ["b"]
+        assert tools_of((await journal.append([batch], later)).entries()) == ["b"]
 
 
 async def test_who_calls_itself_other_is_counted_there(journal: Journal) -> None:
