@@ -155,13 +155,12 @@ def test_what_was_acknowledged_survives_a_kill(daemon: DaemonProcess) -> None:
     def record() -> None:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.connect(str(daemon.socket))
-            with connection.makefile("rw") as lines:
+            with connection.makefile() as lines:
                 for index in range(100_000):
                     params = execution(execution_id=f"id-{index}")
                     request = {"id": index, "method": "record_execution", "params": params}
                     try:
-                        lines.write(json.dumps(request) + "\n")
-                        lines.flush()
+                        connection.sendall(json.dumps(request).encode() + b"\n")
                         answer = lines.readline()
                     except OSError:
                         return
