@@ -7,6 +7,7 @@ no arithmetic with `buddyd.domain`, only the words (the structs of requests and 
 
 import math
 import re
+import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -233,10 +234,12 @@ def cost_findings(costs: Sequence[float], factor: float, least: int) -> list[Fin
     found: list[Finding] = []
     m, v, rise = 0.0, 0.25, 0.0
     run: list[float] = []
+    clipped: list[float] = []
     for n, cost in enumerate(costs):
         x = math.log(cost)
         if n == 0:
             m = x
+            clipped.append(x)
             continue
         z = (x - m) / max(math.sqrt(v), 0.1)
         if n >= 30:
@@ -245,14 +248,17 @@ def cost_findings(costs: Sequence[float], factor: float, least: int) -> list[Fin
             run = [*run, cost] if rise else []
         lasting, rise = rise > 8, 0.0 if rise > 8 else rise
         # What is exactly at the factor is not above it.
-        above = cost > factor * math.exp(m) * (1 + 1e-9)
-        if n >= least and above and (n < 30 or z > 4):
+        above = x - m - math.log(factor) - 1e-9
+        # Few costs tell how far it reaches what is usual; of a single one that is itself.
+        reach = 0.0 if n >= 30 or n < 2 else 2 * statistics.stdev(clipped)
+        if n >= least and above > reach and (n < 30 or z > 4):
             found.append(Finding(n, "spike", math.exp(m)))
         elif lasting:
             found.append(Finding(n, "rise", math.exp(m), run))
         gain = max(0.02, 1 / (n + 1))
         bound = 3 * max(math.sqrt(v), 0.1)
         step = max(-bound, min(bound, x - m))
+        clipped.append(m + step)
         m, v = m + gain * step, (1 - gain) * (v + gain * step**2)
     return found
 

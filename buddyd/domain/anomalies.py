@@ -20,7 +20,11 @@ SETTLED = int(1.0 / LEAST_GAIN) - 1
 """Up to this count, costs weigh alike: 1 / (count + 1) is the larger gain."""
 SPIKE_Z = 4.0
 SPREAD_KNOWN = 30
-"""Executions from which on the spread is known; before them the factor alone decides."""
+"""Executions from which on the spread is known. Before, the factor decides, as from the upper end
+of what the costs so far let call usual."""
+EARLY_DEVIATIONS = 2.0
+"""That end is so many of their standard deviations above their mean: of a price that has always
+been the same, it is the price."""
 ROUNDING = 1e-9
 """What is exactly at the factor is not above it, whatever the logarithm's last digit says."""
 RISE_SLACK = 0.5
@@ -63,8 +67,10 @@ class Baseline(Struct):
         known = count >= SPREAD_KNOWN
         rises = known and self._rises(clipped, x)
         finding = None
-        unusual = z > SPIKE_Z if known else count >= least_count
-        if unusual and above > log(factor) + ROUNDING:
+        beyond = above - log(factor) - ROUNDING
+        if beyond > 0.0 and (
+            z > SPIKE_Z if known else count >= least_count and beyond > self._early_reach()
+        ):
             finding = Finding("spike", exp(mean))
         elif rises:
             recent = exp(self.run_sum / self.run)
@@ -77,6 +83,14 @@ class Baseline(Struct):
             mean += gain * step
         self.count, self.mean = count + 1, mean
         return finding
+
+    def _early_reach(self) -> float:
+        """How far above their mean the few logarithms so far let call usual.
+
+        What they add to the variance that it started with is Welford's sum of squares.
+        """
+        squares = max(0.0, self.count * self.variance - START_VARIANCE)
+        return EARLY_DEVIATIONS * sqrt(squares / max(1, self.count - 1))
 
     def _rises(self, clipped: float, x: float) -> bool:
         if not self.rise:

@@ -64,7 +64,7 @@ def table(traces: Sequence[Trace], rounds: int = 3) -> Table:
         rows,
         f"Bar: at most {MOST_FALSE:g} false alarms per 1,000 executions with a cost, at a "
         f"precision of at least {LEAST_PRECISION}. The first {SPREAD_KNOWN} executions of a tool "
-        "by an agent are judged by the plain factor, for its spread is not known yet.",
+        "by an agent are judged by the factor above what those few let call usual.",
     )  # fmt: skip
 
 
