@@ -279,7 +279,7 @@ REPORTS = st.builds(
 BUDGET_REPORTS = st.builds(
     ReportBudget,
     service=st.sampled_from(("llm", "maps")),
-    limit_usd=st.sampled_from((0.5, 20.0, 1e9)),
+    limit_usd=st.sampled_from((1e-9, 0.5, 20.0, 1e9)),
     period=st.sampled_from(("day", "day", "month", "total")),
     spent_usd=st.sampled_from((0.0, 0.1, 7.25, 19.999999999, 1e9)),
 )
