@@ -226,6 +226,7 @@ class Finding(NamedTuple):
     place: int
     kind: str
     usual: float
+    unusual: bool = True
     since: Sequence[float] = ()
 
 
@@ -249,12 +250,12 @@ def cost_findings(costs: Sequence[float], factor: float, least: int) -> list[Fin
         lasting, rise = rise > 8, 0.0 if rise > 8 else rise
         # What is exactly at the factor is not above it.
         above = x - m - math.log(factor) - 1e-9
-        # Few costs tell how far it reaches what is usual; of a single one that is itself.
+        # Few costs tell how far what is usual reaches; of a single one that is itself.
         reach = 0.0 if n >= 30 or n < 2 else 2 * statistics.stdev(clipped)
-        if n >= least and above > reach and (n < 30 or z > 4):
-            found.append(Finding(n, "spike", math.exp(m)))
+        if n >= least and above > 0 and (n < 30 or z > 4):
+            found.append(Finding(n, "spike", math.exp(m), above > reach))
         elif lasting:
-            found.append(Finding(n, "rise", math.exp(m), run))
+            found.append(Finding(n, "rise", math.exp(m), since=run))
         gain = max(0.02, 1 / (n + 1))
         bound = 3 * max(math.sqrt(v), 0.1)
         step = max(-bound, min(bound, x - m))
@@ -610,6 +611,7 @@ class Oracle:
                     "cost": dollars(e.cost),
                     "average_cost": dollars(finding.usual),
                     "ratio": e.cost / finding.usual,
+                    "unusual": finding.unusual,
                     "timestamp": rfc3339(e.finished_at),
                 }
                 for e, finding in anomalies[:100]
@@ -887,7 +889,11 @@ class Oracle:
             entries = [entry for entry in heard if entry.agent == agent]
             spans += findings.silences(agent, entries, now, rules)
         anomalies = list(self._anomalies())
-        spans += [findings.spike(e, found.usual) for e, found in anomalies if found.kind == "spike"]
+        spans += [
+            findings.spike(e, found.usual)
+            for e, found in anomalies
+            if found.kind == "spike" and found.unusual
+        ]
         risen = {e.seq: found for e, found in anomalies if found.kind == "rise"}
         costly = [e for e in executions if e.cost]
         for (agent, tool), own in _grouped(costly, lambda e: (e.agent, e.tool)).items():

@@ -20,11 +20,10 @@ SETTLED = int(1.0 / LEAST_GAIN) - 1
 """Up to this count, costs weigh alike: 1 / (count + 1) is the larger gain."""
 SPIKE_Z = 4.0
 SPREAD_KNOWN = 30
-"""Executions from which on the spread is known. Before, the factor decides, as from the upper end
-of what the costs so far let call usual."""
+"""Executions from which on the spread is known; before them the factor alone makes a spike."""
 EARLY_DEVIATIONS = 2.0
-"""That end is so many of their standard deviations above their mean: of a price that has always
-been the same, it is the price."""
+"""Such a spike is unusual where it is above the factor even from so many standard deviations, of
+the few costs there are, above their mean: for a price that has always been the same, from that."""
 ROUNDING = 1e-9
 """What is exactly at the factor is not above it, whatever the logarithm's last digit says."""
 RISE_SLACK = 0.5
@@ -37,6 +36,8 @@ class Finding(Struct, frozen=True):
     kind: AnomalyKind
     usual: float
     """What the tool usually costs that agent, in the unit of the cost."""
+    unusual: bool = True
+    """Whether it is more than the spread explains, as far as that is known."""
     recent: float = 0.0
     """Of a rise, what it has cost on average (geometric) since it began, and how often it ran."""
     executions: int = 1
@@ -68,13 +69,11 @@ class Baseline(Struct):
         rises = known and self._rises(clipped, x)
         finding = None
         beyond = above - log(factor) - ROUNDING
-        if beyond > 0.0 and (
-            z > SPIKE_Z if known else count >= least_count and beyond > self._early_reach()
-        ):
-            finding = Finding("spike", exp(mean))
+        if beyond > 0.0 and (z > SPIKE_Z if known else count >= least_count):
+            finding = Finding("spike", exp(mean), known or beyond > self._early_reach())
         elif rises:
             recent = exp(self.run_sum / self.run)
-            finding = Finding("rise", exp(mean), recent, self.run)
+            finding = Finding("rise", exp(mean), recent=recent, executions=self.run)
         # The deviation is never 0: a price that never varied can still become another one.
         if count:
             step = clipped * deviation
@@ -85,7 +84,7 @@ class Baseline(Struct):
         return finding
 
     def _early_reach(self) -> float:
-        """How far above their mean the few logarithms so far let call usual.
+        """How far above their mean the few logarithms so far reach.
 
         What they add to the variance that it started with is Welford's sum of squares.
         """
