@@ -190,7 +190,12 @@ _ENCODERS = {
 def decode_request(encoding: Encoding, message: bytes) -> IncomingRequest:
     """The envelope of a request; raises ProtocolError where `message` is none."""
     try:
-        request: IncomingRequest = _decoder(encoding, IncomingRequest)(message)
+        try:
+            request: IncomingRequest = _decoder(encoding, IncomingRequest)(message)
+        except msgspec.ValidationError:
+            # It was raised before the rest was looked at, which may not even be JSON.
+            _decoder(encoding, msgspec.Raw)(message)
+            raise
     except msgspec.ValidationError as error:
         reason, _ = explain(error, IncomingRequest.__struct_fields__)
         sentence = f"This is not a JSON-RPC 2.0 request: {ended(lowered(reason))}"
@@ -274,7 +279,13 @@ def _parse_error(
     encoding: Encoding, error: Exception, request_id: RequestId = None
 ) -> ProtocolError:
     name = "JSON" if encoding is Encoding.JSON else "MessagePack"
-    reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+    match error:
+        case RecursionError():
+            reason = "It is nested too deeply"
+        case UnicodeDecodeError():
+            reason = "A text in it is not UTF-8"
+        case _:
+            reason = str(error)
     message = f"The message is not valid {name}: {ended(lowered(reason))}"
     return ProtocolError(ErrorCode.PARSE_ERROR, message, reason, request_id)
 

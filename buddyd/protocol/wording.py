@@ -24,6 +24,7 @@ _TYPES = {
     "ext": "an extension type",
     "float": "a number",
     "int": "a whole number",
+    "None": "null",
     "null": "null",
     "object": "an object",
     "str": "text",
@@ -35,7 +36,9 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "period": get_args(ReportedPeriod),
     "status": get_args(ReportedState),
 }
-_TYPE = re.compile(r"`([a-z]+(?: \| [a-z]+)*)`")
+_TYPE = re.compile(r"`([a-zN]+(?: \| [a-zN]+)*)`")
+# Of what is wrong with a name it says: "at `key` in `$.executions[0]`".
+_NAME_OF_MEMBER = "key` in `"
 _MISSING = re.compile(r"\AObject missing required field `(?P<field>.*)`\Z", re.DOTALL)
 _UNKNOWN = re.compile(r"\AObject contains unknown field `(?P<field>.*)`\Z", re.DOTALL)
 _BAD_CHOICE = re.compile(r"\AInvalid enum value (?P<value>.*)\Z", re.DOTALL)
@@ -49,6 +52,8 @@ def explain(error: msgspec.ValidationError, known: Iterable[str] = ()) -> tuple[
     reason, _, place = str(error).rpartition(" - at `")
     if not reason:
         reason, place = place, "$"
+    if place.startswith(_NAME_OF_MEMBER):
+        return "Expected text as the name of a member", place[len(_NAME_OF_MEMBER) :].rstrip("`")
     path = place.rstrip("`")
     if missing := _MISSING.match(reason):
         return f"`{missing['field']}` is missing", f"{path}.{missing['field']}"
@@ -63,9 +68,9 @@ def explain(error: msgspec.ValidationError, known: Iterable[str] = ()) -> tuple[
 
 
 def lowered(sentence: str) -> str:
-    """A sentence's start inside another one; an acronym keeps its capitals."""
-    starts_word = len(sentence) > 1 and sentence[1].islower()
-    return sentence[0].lower() + sentence[1:] if starts_word else sentence
+    """A sentence's start inside another one; an acronym or a proper name keeps its capitals."""
+    first, _, _ = sentence.partition(" ")
+    return sentence[:1].lower() + sentence[1:] if first[1:].islower() else sentence
 
 
 def ended(sentence: str) -> str:

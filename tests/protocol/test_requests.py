@@ -160,7 +160,9 @@ def test_what_is_no_request_is_told_why(message: bytes, sentence: str, id_: obje
         (b"{'id':1}", "malformed"),
         (b'{"id":1,"method":"ping"} x', "trailing characters"),
         (b'{"id":NaN,"method":"ping"}', "malformed"),
-        (b'{"method":"\xff"}', "utf-8"),
+        (b'{"method":"\xff"}', "not UTF-8"),
+        (b"[[[[", "truncated"),
+        (b"[1, nope]", "invalid character"),
         (b'{"id":"\\ud800","method":"ping"}', "surrogate"),
         (b"\x00\x01", "malformed"),
         (b'{"method":"ping","params":' + b"[" * DEEP + b"]" * DEEP + b"}", "nested too deeply"),
@@ -181,7 +183,8 @@ def test_what_is_no_json_is_told_so(message: bytes, part: str) -> None:
         (b"\xc1", "invalid opcode"),
         (b"\x81\xa2id", "truncated"),
         (msgspec.msgpack.encode({"method": "ping"}) + b"\x00", "trailing characters"),
-        (b"\x81\xa6method\xa2\xff\xff", "utf-8"),
+        (b"\x81\xa6method\xa2\xff\xff", "not UTF-8"),
+        (b"\x93", "truncated"),
         (b"\x82\xa6method\xa4ping\xa6params" + b"\x91" * DEEP + b"\xc0", "nested too deeply"),
         (b"\x81\xa6method\xdb\xff\xff\xff\xff", "truncated"),
     ],
@@ -251,6 +254,13 @@ def test_every_method_takes_nothing_or_says_what_is_missing(
 def test_no_method_takes_a_member_that_it_does_not_know(method: str) -> None:
     path, reason = wrong(method, b'{"zz it`":3}')
     assert (path, reason) == ("$.zz it`", "There is no member `zz it``")
+
+
+@pytest.mark.parametrize("name", [5, b"task_id", None])
+def test_a_name_of_a_member_that_is_no_text_is_told_with_its_place(name: object) -> None:
+    given_ = {"executions": [{**EXECUTION, name: 1}]}
+    path, reason = wrong("record_executions", encoded(MSGPACK, given_), MSGPACK)
+    assert (path, reason) == ("$.executions[0]", "Expected text as the name of a member")
 
 
 @pytest.mark.parametrize("raw", [b"null", b"[]", b"3", b'"x"'])
@@ -341,7 +351,7 @@ def test_the_path_leads_to_the_record_of_a_batch_that_is_wrong() -> None:
 
 def test_bad_utf8_in_parameters_is_no_json_and_keeps_the_id() -> None:
     raw = encoded(JSON, EXECUTION).replace(b'"t"', b'"\xff"')
-    with pytest.raises(ProtocolError, match="utf-8") as caught:
+    with pytest.raises(ProtocolError, match="not UTF-8") as caught:
         params("record_execution", raw)
     assert caught.value.code == ErrorCode.PARSE_ERROR
     assert caught.value.request_id == 1
