@@ -1,0 +1,172 @@
+"""The outlook of every agent: the forecast of its next window, from the series of its load alone.
+
+A forecast comes at the end of a walk along the whole series. What is kept of an agent's walk goes
+up to the window that closed last, but not over it: so a window that closes costs two steps, and
+what comes late for it costs one. What changes an earlier window has the agent walk anew. So has the
+loss of the first window, once a series is as long as it may be; that walk can be taken ahead.
+"""
+
+import pickle
+from itertools import pairwise
+
+from msgspec import Struct
+
+from buddyd.domain.forecast import Backcast, Backcaster, Prediction
+from buddyd.domain.load import UNTOUCHED, BusySeries, Row
+
+STEPS_OF_A_WALK = 5
+"""To take up a walk and to put it away takes as long as so many steps."""
+
+
+Free = tuple[int, int, int]
+"""Low, likely and high capacity in whole percent."""
+
+
+class Outlook(Struct, frozen=True, gc=False):
+    """What an agent can take on in a window, and how far off such forecasts were."""
+
+    window: int
+    parallel: int
+    """How many tasks it can run at once."""
+    free: Free
+    error: float | None
+    """Mean absolute error in percentage points; None while nothing could be compared."""
+    coverage: float | None
+    """The share of the values that lay in their intervals; None while there were none."""
+
+
+class _Walk(Struct, frozen=True, gc=False):
+    """A walk along the windows from `first` to before `until`."""
+
+    first: int
+    until: int
+    parallel: int
+    packed: bytes
+    """The backcaster that walks; packed it takes a quarter of the memory, and nobody changes it."""
+
+
+class Outlooks:
+    """The outlook of every agent on the window that is open, `current`."""
+
+    def __init__(self, series: BusySeries) -> None:
+        self._series = series
+        self._known: dict[str, Outlook] = {}
+        self._walks: dict[str, _Walk] = {}
+
+    def get(self, agent: str, parallel: int, current: int) -> Outlook | None:
+        """The outlook of an agent that can run `parallel` tasks; None where none has closed."""
+        row = self._series.rows.get(agent)
+        if row is None or row.first >= current:
+            return None
+        known = self._known_still(agent, row, parallel, current)
+        if known is None:
+            last = current - 1
+            caster = self._walk(agent, row.first, parallel, last)
+            self._step(caster, agent, last, current)
+            known = self._known[agent] = _outlook(caster.backcast(), parallel, current)
+        return known
+
+    def prepare(self, agent: str, parallel: int, current: int, most: int) -> int:
+        """Do in part what `get` would have to do; returns how many steps that was.
+
+        They are not many more than `most`. None is left where they are 0.
+        """
+        row = self._series.rows.get(agent)
+        if row is None or row.first >= current or self._known_still(agent, row, parallel, current):
+            return 0
+        begin = self._begin(agent, row.first, parallel, current - 1)
+        if current - 1 - begin > most:
+            self._walk(agent, row.first, parallel, begin + most)
+            return most + STEPS_OF_A_WALK
+        self.get(agent, parallel, current)
+        return current - begin + STEPS_OF_A_WALK
+
+    def prepare_next(self, agent: str, parallel: int, current: int, most: int) -> int:
+        """Do in part what `get` would have to do once the next window is open.
+
+        That is to walk without the window that the series loses then, if it does. It takes the
+        place of the walk that is kept for this window, whose outlook is known.
+        """
+        floor = current + 1 - self._series.length
+        row = self._series.rows.get(agent)
+        if row is None or row.first >= floor:
+            return 0
+        if self._known_still(agent, row, parallel, current) is None:
+            return 0
+        first = row.first_busy(floor)
+        begin = self._begin(agent, first, parallel, current - 1)
+        steps = min(current - 1 - begin, most)
+        if steps <= 0:
+            return 0
+        self._walk(agent, first, parallel, begin + steps)
+        return steps + STEPS_OF_A_WALK
+
+    def forget(self) -> None:
+        """Drop what was known of agents that have no series any more."""
+        rows = self._series.rows
+        for kept in (self._known, self._walks):
+            for agent in [agent for agent in kept if agent not in rows]:
+                del kept[agent]
+
+    def _known_still(self, agent: str, row: Row, parallel: int, current: int) -> Outlook | None:
+        """What is known, where it still holds; what does not is dropped."""
+        if row.touched < current:
+            self._known.pop(agent, None)
+            walk = self._walks.get(agent)
+            if walk is not None and row.touched < walk.until:
+                del self._walks[agent]
+            row.touched = UNTOUCHED
+        known = self._known.get(agent)
+        if known is None or known.window != current or known.parallel != parallel:
+            return None
+        return known
+
+    def _begin(self, agent: str, first: int, parallel: int, until: int) -> int:
+        """The window at which a walk from `first` to `until` can begin, with what is kept."""
+        walk = self._walks.get(agent)
+        if walk is None or (walk.first, walk.parallel) != (first, parallel) or walk.until > until:
+            return first
+        return walk.until
+
+    def _walk(self, agent: str, first: int, parallel: int, until: int) -> Backcaster:
+        """Walk from `first` to before `until`, and keep how far that is."""
+        begin = self._begin(agent, first, parallel, until)
+        caster = Backcaster(parallel) if begin == first else _unpacked(self._walks[agent])
+        if begin < until:
+            self._step(caster, agent, begin, until)
+            packed = pickle.dumps(caster, pickle.HIGHEST_PROTOCOL)
+            self._walks[agent] = _Walk(first, until, parallel, packed)
+        return caster
+
+    def _step(self, caster: Backcaster, agent: str, begin: int, end: int) -> None:
+        """Walk on over the windows from `begin` to before `end`."""
+        series = self._series
+        values = series.utilisation(agent, end, begin)
+        hours = pairwise(map(series.hour_of_day, range(begin, end + 1)))
+        for value, (hour, next_hour) in zip(values, hours, strict=True):
+            caster.observe(value, hour, next_hour)
+
+
+def free(prediction: Prediction, parallel: int) -> Free:
+    """What a load leaves of all that an agent can run at once."""
+    busy = (prediction.high, prediction.value, prediction.low)
+    low, likely, high = (round(100 * (1 - min(1.0, value / parallel))) for value in busy)
+    return low, likely, high
+
+
+def unsure(value: float, parallel: int) -> Prediction:
+    """The prediction where nothing is known yet of how far off it may be."""
+    return Prediction(value, 0.0, float(parallel))
+
+
+def _outlook(found: Backcast, parallel: int, current: int) -> Outlook:
+    if found.mean_error is None:
+        prediction = unsure(found.prediction.value, parallel)
+        return Outlook(current, parallel, free(prediction, parallel), None, found.coverage)
+    error = 100 * found.mean_error / parallel
+    return Outlook(current, parallel, free(found.prediction, parallel), error, found.coverage)
+
+
+def _unpacked(walk: _Walk) -> Backcaster:
+    caster: Backcaster = pickle.loads(walk.packed)  # noqa: S301 - it was packed above
+    return caster
