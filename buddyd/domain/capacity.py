@@ -112,11 +112,15 @@ class Capacity(Projection):
         """
         self.advance(now)
         current = self._series.window_of(now)
-        # Until then, runs that began before the window opened may still change the one before it.
+        # In its first half, runs that began before a window still change the one before it.
         is_settled = now % self._series.width >= self._series.width / 2
         for prepare in (self._outlooks.prepare, self._outlooks.prepare_next)[: 1 + is_settled]:
             for name, agent in self._roster.table.rows.items():
-                most -= prepare(name, self._parallel(name, agent), current, most)
+                steps = prepare(name, self._parallel(name, agent), current, most)
+                if steps:
+                    # The day that its work is known of moves as windows close.
+                    self._workday.work(name)
+                most -= steps
                 if most <= 0:
                     return True
         return False

@@ -210,10 +210,12 @@ class Backcaster:
     interval. The first forecast has no interval: nothing is known of errors then.
     """
 
-    __slots__ = ("_ceiling", "_count", "_covered", "_errors", "_forecaster", "_prediction")
+    __slots__ = ("_count", "_covered", "_errors", "_forecaster", "_prediction", "ceiling", "most")
 
     def __init__(self, ceiling: float) -> None:
-        self._ceiling = ceiling
+        self.ceiling = ceiling
+        self.most = 0.0
+        """The largest value or forecast so far; any ceilings from there on come to the same."""
         self._forecaster = Forecaster()
         self._prediction = NOTHING
         self._count = 0
@@ -228,7 +230,8 @@ class Backcaster:
         self._count += 1
 
     def _compare(self, made: Prediction, value: float) -> None:
-        ceiling = self._ceiling
+        ceiling = self.ceiling
+        self.most = max(self.most, value, made.value)
         found = min(ceiling, value)
         self._errors += abs(min(ceiling, made.value) - found)
         self._covered += self._count > 1 and min(ceiling, made.low) <= found <= made.high

@@ -1,9 +1,10 @@
 """The outlook of every agent: the forecast of its next window, from the series of its load alone.
 
 A forecast comes at the end of a walk along the whole series. What is kept of an agent's walk goes
-up to the window that closed last, but not over it: so a window that closes costs two steps, and
-what comes late for it costs one. What changes an earlier window has the agent walk anew. So has the
-loss of the first window, once a series is as long as it may be; that walk can be taken ahead.
+up to the window that closed last, but not over it: so what comes late for that window costs a step,
+and not a walk. What changes an earlier one has the agent walk anew. So has the loss of the first
+window, once a series is as long as it may be. In the course of a window the walk is taken as it
+will be needed in the next one: then to look at that costs a step as well.
 """
 
 import pickle
@@ -41,8 +42,20 @@ class _Walk(Struct, frozen=True, gc=False):
     first: int
     until: int
     parallel: int
+    most: float
+    """The largest value or forecast, in tasks; what can run at once cuts none off from there on."""
     packed: bytes
     """The backcaster that walks; packed it takes a quarter of the memory, and nobody changes it."""
+
+    def differs(self, parallel: int) -> bool:
+        """Whether it would be another one where so many tasks can run at once."""
+        return parallel != self.parallel and self.most > min(parallel, self.parallel)
+
+    def go_on(self, parallel: int) -> Backcaster:
+        """The backcaster, to walk on with where so many can."""
+        caster: Backcaster = pickle.loads(self.packed)  # noqa: S301 - it was packed below
+        caster.ceiling = parallel
+        return caster
 
 
 class Outlooks:
@@ -84,18 +97,15 @@ class Outlooks:
     def prepare_next(self, agent: str, parallel: int, current: int, most: int) -> int:
         """Do in part what `get` would have to do once the next window is open.
 
-        That is to walk without the window that the series loses then, if it does. It takes the
-        place of the walk that is kept for this window, whose outlook is known.
+        That is to walk over the last window too, and without the one that the series loses then,
+        if it does. It takes the place of the walk to the outlook of now, which has to be known.
         """
-        floor = current + 1 - self._series.length
         row = self._series.rows.get(agent)
-        if row is None or row.first >= floor:
+        if row is None or not self._known_still(agent, row, parallel, current):
             return 0
-        if self._known_still(agent, row, parallel, current) is None:
-            return 0
-        first = row.first_busy(floor)
-        begin = self._begin(agent, first, parallel, current - 1)
-        steps = min(current - 1 - begin, most)
+        first = row.first_busy(current + 1 - self._series.length)
+        begin = self._begin(agent, first, parallel, current)
+        steps = min(current - begin, most)
         if steps <= 0:
             return 0
         self._walk(agent, first, parallel, begin + steps)
@@ -124,18 +134,18 @@ class Outlooks:
     def _begin(self, agent: str, first: int, parallel: int, until: int) -> int:
         """The window at which a walk from `first` to `until` can begin, with what is kept."""
         walk = self._walks.get(agent)
-        if walk is None or (walk.first, walk.parallel) != (first, parallel) or walk.until > until:
+        if walk is None or walk.first != first or walk.until > until or walk.differs(parallel):
             return first
         return walk.until
 
     def _walk(self, agent: str, first: int, parallel: int, until: int) -> Backcaster:
         """Walk from `first` to before `until`, and keep how far that is."""
         begin = self._begin(agent, first, parallel, until)
-        caster = Backcaster(parallel) if begin == first else _unpacked(self._walks[agent])
+        caster = Backcaster(parallel) if begin == first else self._walks[agent].go_on(parallel)
         if begin < until:
             self._step(caster, agent, begin, until)
             packed = pickle.dumps(caster, pickle.HIGHEST_PROTOCOL)
-            self._walks[agent] = _Walk(first, until, parallel, packed)
+            self._walks[agent] = _Walk(first, until, parallel, caster.most, packed)
         return caster
 
     def _step(self, caster: Backcaster, agent: str, begin: int, end: int) -> None:
@@ -165,8 +175,3 @@ def _outlook(found: Backcast, parallel: int, current: int) -> Outlook:
         return Outlook(current, parallel, free(prediction, parallel), None, found.coverage)
     error = 100 * found.mean_error / parallel
     return Outlook(current, parallel, free(found.prediction, parallel), error, found.coverage)
-
-
-def _unpacked(walk: _Walk) -> Backcaster:
-    caster: Backcaster = pickle.loads(walk.packed)  # noqa: S301 - it was packed above
-    return caster

@@ -245,12 +245,15 @@ def test_what_comes_late_costs_a_step_where_it_is_for_the_window_that_closed_las
         assert steps() == expected, day
 
 
-def test_what_can_be_done_at_once_has_the_agent_walk_anew(steps: Steps) -> None:
-    outlooks = Outlooks(series([(day, 1) for day in range(20)]))
-    outlooks.get("ann", 1, 20)
-    steps()
-    outlooks.get("ann", 2, 20)
-    assert steps() == 20
+def test_what_can_run_at_once_has_the_agent_walk_anew_where_it_cut_off_a_value(
+    steps: Steps,
+) -> None:
+    for hours, expected in ((12, 1), (36, 20)):
+        outlooks = Outlooks(series([(day, hours) for day in range(20)]))
+        outlooks.get("ann", 1, 20)
+        steps()
+        outlooks.get("ann", 2, 20)
+        assert steps() == expected
 
 
 def test_a_series_that_loses_a_window_can_be_walked_along_ahead(steps: Steps) -> None:
@@ -265,15 +268,25 @@ def test_a_series_that_loses_a_window_can_be_walked_along_ahead(steps: Steps) ->
     assert steps() == 0
     made.move(1)
     found = outlooks.get("ann", 1, LENGTH + 1)
-    assert steps() == 2
+    assert steps() == 1
     assert found == Outlooks(made).get("ann", 1, LENGTH + 1)
 
 
-def test_a_series_that_loses_nothing_is_not_walked_along_ahead(steps: Steps) -> None:
-    outlooks = Outlooks(series([(day, 1) for day in range(1, LENGTH)]))
+def test_a_series_that_loses_nothing_is_walked_along_by_a_step(steps: Steps) -> None:
+    made = series([(day, 1) for day in range(1, LENGTH)])
+    outlooks = Outlooks(made)
     outlooks.get("ann", 1, LENGTH)
     steps()
+    assert outlooks.prepare_next("ann", 1, LENGTH, PLENTY) == 1 + STEPS_OF_A_WALK
     assert outlooks.prepare_next("ann", 1, LENGTH, PLENTY) == 0
+    assert steps() == 1
+    outlooks.get("ann", 1, LENGTH + 1)
+    assert steps() == 1
+
+
+def test_who_walks_ahead_waits_for_the_outlook_of_now(steps: Steps) -> None:
+    outlooks = Outlooks(series([(day, 1) for day in range(20)]))
+    assert outlooks.prepare_next("ann", 1, 20, PLENTY) == 0
     assert steps() == 0
 
 
