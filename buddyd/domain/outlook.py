@@ -73,9 +73,10 @@ class Outlooks:
             return None
         known = self._known_still(agent, row, parallel, current)
         if known is None:
-            last = current - 1
-            caster = self._walk(agent, row.first, parallel, last)
-            self._step(caster, agent, last, current)
+            # What was walked ahead may be over the last window already.
+            until = max(current - 1, self._begin(agent, row.first, parallel, current))
+            caster = self._walk(agent, row.first, parallel, until)
+            self._step(caster, agent, until, current)
             known = self._known[agent] = _outlook(caster.backcast(), parallel, current)
         return known
 
@@ -87,7 +88,7 @@ class Outlooks:
         row = self._series.rows.get(agent)
         if row is None or row.first >= current or self._known_still(agent, row, parallel, current):
             return 0
-        begin = self._begin(agent, row.first, parallel, current - 1)
+        begin = self._begin(agent, row.first, parallel, current)
         if current - 1 - begin > most:
             self._walk(agent, row.first, parallel, begin + most)
             return most + STEPS_OF_A_WALK

@@ -284,6 +284,16 @@ def test_a_series_that_loses_nothing_is_walked_along_by_a_step(steps: Steps) -> 
     assert steps() == 1
 
 
+def test_who_has_walked_ahead_can_still_tell_the_outlook_of_now(steps: Steps) -> None:
+    outlooks = Outlooks(series([(day, 1) for day in range(1, LENGTH)]))
+    outlooks.get("ann", 1, LENGTH)
+    while outlooks.prepare_next("ann", 1, LENGTH, PLENTY):
+        pass
+    steps()
+    outlooks.get("ann", 2, LENGTH)
+    assert steps() == 0
+
+
 def test_who_walks_ahead_waits_for_the_outlook_of_now(steps: Steps) -> None:
     outlooks = Outlooks(series([(day, 1) for day in range(20)]))
     assert outlooks.prepare_next("ann", 1, 20, PLENTY) == 0
