@@ -12,7 +12,8 @@ from buddyd.runtime.channels import Envelope
 
 PREPARE_SECONDS = 1.0
 """The least time from one look for forecasts that are out of date to the next."""
-PREPARED_AT_ONCE = 5
+STEPS_AT_ONCE = 400
+"""Windows that the walks go on by at once, which takes about two milliseconds."""
 PAUSE_SECONDS = 0.01
 """What others have between these and the next ones."""
 
@@ -37,7 +38,7 @@ class CapacityActor(ProjectionActor[Capacity]):
         wait = await super().turn(envelopes)
         now = time.monotonic()
         if now >= self._prepare_at:
-            self._some_are_left = self.projection.prepare(self._clock(), PREPARED_AT_ONCE)
+            self._some_are_left = self.projection.prepare(self._clock(), STEPS_AT_ONCE)
             self._prepare_at = now + (PAUSE_SECONDS if self._some_are_left else PREPARE_SECONDS)
         if not self._some_are_left:
             return wait

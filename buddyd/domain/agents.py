@@ -108,6 +108,8 @@ class Roster:
 
     def running(self, agent: Agent, now: float) -> dict[str, OpenTask]:
         """Its open tasks that have not timed out, in the order in which they were opened."""
+        if not agent.open_tasks:
+            return {}
         since = now - self._settings.execution_timeout_seconds
         return {task: open_ for task, open_ in agent.open_tasks.items() if open_.started_at > since}
 

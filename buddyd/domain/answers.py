@@ -37,8 +37,12 @@ AnswerName = Literal["agents", "capacity", "pipeline", "costs", "learning", "ris
 """The six, as `get_all` names them."""
 
 
-class Answer(Struct, frozen=True, kw_only=True):
-    """Any object of an answer."""
+class Answer(Struct, frozen=True, kw_only=True, gc=False):
+    """Any object of an answer.
+
+    None can be part of a cycle, so the garbage collector need not look at a thousand of them: they
+    would have it look at all that the daemon holds now and then, which takes longer than a query.
+    """
 
 
 # Recording

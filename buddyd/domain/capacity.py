@@ -12,15 +12,14 @@ from buddyd.domain.agents import Agent, Roster
 from buddyd.domain.answers import Forecast, PredictiveCapacity, QueueSource
 from buddyd.domain.bottlenecks import Workday
 from buddyd.domain.execution import LATEST_TIME
-from buddyd.domain.forecast import Backcast, Prediction, backcast
 from buddyd.domain.journal import MICROSECONDS, ExecutionRecorded, microseconds
 from buddyd.domain.load import BusySeries, Concurrency
+from buddyd.domain.outlook import Free, Outlooks, free, unsure
 from buddyd.domain.projection import Projection, Table
 from buddyd.domain.segment import Segment, duration
 from buddyd.domain.settings import DomainSettings
 from buddyd.domain.windows import GRACE_MINUTES, Window, minute_of, rfc3339
 
-SERIES_SECONDS = 30 * 86_400
 RECENT_MINUTES = 10
 """Little's law is applied to what finished in the last ten minutes."""
 RECENT = RECENT_MINUTES * 60 * MICROSECONDS
@@ -34,15 +33,6 @@ class Load(Struct):
     """Those that are told apart."""
 
 
-class _Known(Struct, frozen=True):
-    """A forecast, and what it was made from."""
-
-    current: int
-    version: int
-    parallel: int
-    backcast: Backcast | None
-
-
 class Capacity(Projection):
     """The answer to `get_predictive_capacity`."""
 
@@ -54,7 +44,7 @@ class Capacity(Projection):
         # Executions, microseconds.
         self._recent = Window(GRACE_MINUTES)
         self._workday = Workday()
-        self._known: dict[str, _Known] = {}
+        self._outlooks = Outlooks(self._series)
         self.parts = {
             "roster": self._roster.table,
             # A series of another width has another name: it starts anew.
@@ -98,10 +88,8 @@ class Capacity(Projection):
         self._recent.move(minute_of(now) - RECENT_MINUTES + 1)
         self._workday.advance(now)
         current = self._series.window_of(now)
-        length = SERIES_SECONDS // self._series.width
-        self._series.move(current - length, current)
-        for agent in [agent for agent in self._known if agent not in self._series.rows]:
-            del self._known[agent]
+        self._series.move(current - self._series.length)
+        self._outlooks.forget()
         for agent in [name for name in self._loads.rows if name not in self._series.rows]:
             self._loads.drop(agent)
 
@@ -117,44 +105,47 @@ class Capacity(Projection):
         )
 
     def prepare(self, now: float, most: int) -> bool:
-        """Work out up to `most` forecasts that are out of date; says whether any is left.
+        """Go `most` steps along the series, or little more; says whether any are left.
 
-        A query works out the rest itself; this spreads the work that a closed window brings.
+        A query takes those that it needs itself. This spreads the work that a closed window
+        brings, and does what it can of it before the window closes.
         """
         self.advance(now)
         current = self._series.window_of(now)
-        for name, agent in self._roster.table.rows.items():
-            if not self._is_known(name, self._parallel(name, agent), current):
-                if most == 0:
+        # In its first half, runs that began before a window still change the one before it.
+        is_settled = now % self._series.width >= self._series.width / 2
+        for prepare in (self._outlooks.prepare, self._outlooks.prepare_next)[: 1 + is_settled]:
+            for name, agent in self._roster.table.rows.items():
+                steps = prepare(name, self._parallel(name, agent), current, most)
+                if steps:
+                    # The day that its work is known of moves as windows close.
+                    self._workday.work(name)
+                most -= steps
+                if most <= 0:
                     return True
-                self._backcast(name, self._parallel(name, agent), current)
-                most -= 1
         return False
 
     def _forecast(self, name: str, agent: Agent, now: float) -> Forecast:
         parallel = self._parallel(name, agent)
-        known = self._backcast(name, parallel, self._series.window_of(now))
-        waiting = self._waiting(name, agent, parallel)
-        prediction = known.prediction if known else self._first_guess(name, now)
-        if known is None or known.mean_error is None:
-            # Nothing is known yet of how far off a forecast may be.
-            prediction = Prediction(prediction.value, 0.0, float(parallel))
-        free = _free(prediction, parallel)
-        if self._roster.status(agent, now) == "OFFLINE":
-            free = (0, 0, 0)
+        in_system = self._in_system(name)
+        waiting = _waiting(agent, in_system, parallel)
         work = self._workday.work(name)
-        done = self._completion(name, agent, now, waiting, parallel)
+        outlook = self._outlooks.get(name, parallel, self._series.window_of(now))
+        low, likely, high = outlook.free if outlook else self._first_guess(name, parallel, now)
+        if self._roster.status(agent, now) == "OFFLINE":
+            low = likely = high = 0
+        left = self._left(name, agent, work.mean, now, min(parallel, in_system))
         return Forecast(
             agent_id=name,
-            estimated_available_capacity=free[1],
-            capacity_low=free[0],
-            capacity_high=free[2],
+            estimated_available_capacity=likely,
+            capacity_low=low,
+            capacity_high=high,
             current_queue_depth=waiting,
             queue_source=_queue_source(agent),
-            predicted_completion_time=None if done is None else rfc3339(done),
+            predicted_completion_time=_completion(now, left, waiting, work.mean, parallel),
             bottleneck_tools=work.bottlenecks,
-            forecast_error=_error_points(known, parallel),
-            interval_coverage=known.coverage if known else None,
+            forecast_error=outlook.error if outlook else None,
+            interval_coverage=outlook.coverage if outlook else None,
         )
 
     def _parallel(self, name: str, agent: Agent) -> int:
@@ -164,76 +155,51 @@ class Capacity(Projection):
         row = self._loads.get(name)
         return 1 if row is None else row.concurrency.most
 
-    def _backcast(self, name: str, parallel: int, current: int) -> Backcast | None:
-        if not self._is_known(name, parallel, current):
-            values = self._series.utilisation(name, current)
-            first = current - len(values)
-            hours = (self._series.hour_of_day(window) for window in range(first, current + 1))
-            found = backcast(values, hours, parallel)
-            row = self._series.rows.get(name)
-            version = row.version if row else 0
-            self._known[name] = _Known(current, version, parallel, found)
-        return self._known[name].backcast
-
-    def _is_known(self, name: str, parallel: int, current: int) -> bool:
-        known, row = self._known.get(name), self._series.rows.get(name)
-        made_from = (current, row.version if row else 0, parallel)
-        return known is not None and (known.current, known.version, known.parallel) == made_from
-
-    def _first_guess(self, name: str, now: float) -> Prediction:
-        """Before a window has closed: what it has done in this one."""
+    def _first_guess(self, name: str, parallel: int, now: float) -> Free:
+        """Before a window has closed: by what it has done in this one."""
         row = self._series.rows.get(name)
         current = self._series.window_of(now)
         begin = current * self._series.width
         busy = row.get(current) / MICROSECONDS if row else 0.0
-        value = busy / max(60.0, now - begin)
-        return Prediction(value, value, value)
+        return free(unsure(busy / max(60.0, now - begin), parallel), parallel)
 
-    def _waiting(self, name: str, agent: Agent, parallel: int) -> int:
-        if agent.last_report is not None:
-            return agent.queue_depth
-        return max(0, round(self._in_system(name)) - parallel)
+    def _left(
+        self, name: str, agent: Agent, mean: float | None, now: float, at_once: int
+    ) -> list[float]:
+        """How many seconds more each task that runs should take.
 
-    def _completion(
-        self, name: str, agent: Agent, now: float, waiting: int, parallel: int
-    ) -> float | None:
-        """When what waits and runs should be done; None where nothing does, or can be told."""
-        mean = self._workday.work(name).mean
+        Where the agent does not say what it runs, `at_once` tasks have just begun.
+        """
         if mean is None:
-            return None
-        left = self._left(name, agent, now, parallel, mean)
-        if not (waiting or left):
-            return None
-        done = now + max([*left, (sum(left) + waiting * mean) / parallel])
-        return min(done, LATEST_TIME)
-
-    def _left(self, name: str, agent: Agent, now: float, parallel: int, mean: float) -> list[float]:
-        """How many seconds more each task that runs should take; `mean` is that of all tools."""
+            return []
         if agent.last_started is None:
-            return [mean] * min(parallel, round(self._in_system(name)))
+            return [mean] * at_once
         left = []
         for task in self._roster.running(agent, now).values():
             usual = self._workday.mean(name, task.tool)
             left.append(max(0.0, (mean if usual is None else usual) - (now - task.started_at)))
         return left
 
-    def _in_system(self, name: str) -> float:
+    def _in_system(self, name: str) -> int:
         """Little's law: arrival rate times mean duration is the mean number in the system."""
-        _, duration = self._recent.totals.get(name, (0, 0))
-        return duration / RECENT
+        sums = self._recent.totals.get(name)
+        return 0 if sums is None else round(sums[1] / RECENT)
 
 
-def _free(prediction: Prediction, parallel: int) -> tuple[int, int, int]:
-    """Low, likely and high capacity in whole percent."""
-    busy = (prediction.high, prediction.value, prediction.low)
-    low, likely, high = (round(100 * (1 - min(1.0, value / parallel))) for value in busy)
-    return low, likely, high
+def _waiting(agent: Agent, in_system: int, parallel: int) -> int:
+    if agent.last_report is not None:
+        return agent.queue_depth
+    return max(0, in_system - parallel)
 
 
-def _error_points(known: Backcast | None, parallel: int) -> float | None:
-    if known is None or known.mean_error is None:
+def _completion(
+    now: float, left: list[float], waiting: int, mean: float | None, parallel: int
+) -> str | None:
+    """When what waits and runs should be done; None where nothing does, or can be told."""
+    if mean is None or not (waiting or left):
         return None
-    return 100 * known.mean_error / parallel
+    done = now + max([*left, (sum(left) + waiting * mean) / parallel])
+    return rfc3339(min(done, LATEST_TIME))
 
 
 def _queue_source(agent: Agent) -> QueueSource:

@@ -10,6 +10,7 @@ around the result widens and narrows by itself until it covers four of five valu
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from operator import mul
 
 from msgspec import Struct
@@ -52,6 +53,9 @@ class Prediction(Struct, frozen=True):
     value: float
     low: float
     high: float
+
+
+NOTHING = Prediction(0.0, 0.0, 0.0)
 
 
 class _Record:
@@ -125,7 +129,7 @@ class Forecaster:
         self._records = tuple(_Record(weight) for weight in LAST_VALUE_WEIGHTS)
         self._record = self._records[0]
         self._experts: tuple[float, ...] = ()
-        self._prediction = Prediction(0.0, 0.0, 0.0)
+        self._prediction = NOTHING
 
     def observe(self, value: float, hour: int, next_hour: int) -> Prediction:
         """Take in the value of a window that began in `hour` of the day; forecast the next."""
@@ -199,24 +203,58 @@ def predictions(values: Iterable[float], hours: Iterable[int]) -> Iterator[Predi
         hour = next_hour
 
 
+class Backcaster:
+    """Walks along a series, and makes its backcast: it takes a value at a time.
+
+    Errors are counted between values cut off at `ceiling`, and so is whether a value lay in its
+    interval. The first forecast has no interval: nothing is known of errors then.
+    """
+
+    __slots__ = ("_count", "_covered", "_errors", "_forecaster", "_prediction", "ceiling", "most")
+
+    def __init__(self, ceiling: float) -> None:
+        self.ceiling = ceiling
+        self.most = 0.0
+        """The largest value or forecast so far; any ceilings from there on come to the same."""
+        self._forecaster = Forecaster()
+        self._prediction = NOTHING
+        self._count = 0
+        self._errors = 0.0
+        self._covered = 0
+
+    def observe(self, value: float, hour: int, next_hour: int) -> None:
+        """Take in the value of a window that began in `hour` of the day."""
+        if self._count:
+            self._compare(self._prediction, value)
+        self._prediction = self._forecaster.observe(value, hour, next_hour)
+        self._count += 1
+
+    def _compare(self, made: Prediction, value: float) -> None:
+        ceiling = self.ceiling
+        self.most = max(self.most, value, made.value)
+        found = min(ceiling, value)
+        self._errors += abs(min(ceiling, made.value) - found)
+        self._covered += self._count > 1 and min(ceiling, made.low) <= found <= made.high
+
+    def backcast(self) -> Backcast:
+        """What was found after at least one value."""
+        compared = self._count - 1
+        return Backcast(
+            self._prediction,
+            self._errors / compared if compared else None,
+            self._covered / (compared - 1) if compared > 1 else None,
+        )
+
+
 def backcast(values: Sequence[float], hours: Iterable[int], ceiling: float) -> Backcast | None:
     """Forecast every value of a series from those before it, and the one that comes next.
 
-    Errors are counted between values cut off at `ceiling`, and so is whether a value lay in its
-    interval. The first forecast has no interval: nothing is known of errors then. None where the
-    series is empty.
+    `hours` are the hours of the day of each window and of the next one. None where the series is
+    empty.
     """
     if not values:
         return None
-    errors, covered = 0.0, 0
-    made = list(predictions(values, hours))
-    for number, (prediction, value) in enumerate(zip(made, values[1:], strict=False)):
-        found = min(ceiling, value)
-        errors += abs(min(ceiling, prediction.value) - found)
-        covered += number > 0 and min(ceiling, prediction.low) <= found <= prediction.high
-    compared = len(values) - 1
-    return Backcast(
-        made[-1],
-        errors / compared if compared else None,
-        covered / (compared - 1) if compared > 1 else None,
-    )
+    caster = Backcaster(ceiling)
+    for value, (hour, next_hour) in zip(values, pairwise(hours), strict=True):
+        caster.observe(value, hour, next_hour)
+    return caster.backcast()

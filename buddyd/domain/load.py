@@ -11,12 +11,16 @@ from msgspec import Struct, field
 from buddyd.domain.journal import MICROSECONDS
 from buddyd.domain.windows import HOUR
 
+SERIES_SECONDS = 30 * 86_400
 DAY = 86_400 * MICROSECONDS
 REMEMBERED_DAYS = 30
 REMEMBERED_RUNS = 64
 # Two executions that follow each other may overlap by as much as clocks and timers are off.
 TOLERANCE = 10_000
 """Microseconds."""
+
+UNTOUCHED = 2**62
+"""No window has so high a number."""
 
 Run = tuple[int, int]
 """When an execution began and when it ended, microseconds since the epoch."""
@@ -27,16 +31,17 @@ _decode = msgspec.msgpack.Decoder(dict[str, int], strict=False).decode
 class Row:
     """The busy time of one agent: microseconds in each window from `first` on."""
 
-    __slots__ = ("first", "values", "version")
+    __slots__ = ("first", "touched", "values")
 
     def __init__(self, first: int) -> None:
         self.first = first
         self.values = array("q")
-        self.version = 0
-        """Counts the changes to windows that were closed."""
+        self.touched = UNTOUCHED
+        """The earliest window that was added to since this was set."""
 
     def add(self, window: int, amount: int) -> None:
         """Add busy time to a window."""
+        self.touched = min(self.touched, window)
         if not self.values:
             self.first = window
         index = window - self.first
@@ -52,13 +57,18 @@ class Row:
         index = window - self.first
         return self.values[index] if 0 <= index < len(self.values) else 0
 
+    def first_busy(self, window: int) -> int:
+        """The first window from `window` on that was busy; past the last one where none was."""
+        index = min(len(self.values), max(0, window - self.first))
+        while index < len(self.values) and self.values[index] == 0:
+            index += 1
+        return self.first + index
+
     def drop_before(self, window: int) -> None:
         """Forget the windows before `window`, and the idle ones that would then come first."""
-        surplus = min(len(self.values), max(0, window - self.first))
-        while surplus < len(self.values) and self.values[surplus] == 0:
-            surplus += 1
-        del self.values[:surplus]
-        self.first += surplus
+        first = self.first_busy(window)
+        del self.values[: first - self.first]
+        self.first = first
 
 
 class BusySeries:
@@ -66,11 +76,12 @@ class BusySeries:
 
     def __init__(self, width: int) -> None:
         self.width = width
+        self.length = SERIES_SECONDS // width
+        """How many closed windows a series can have."""
         self.rows: dict[str, Row] = {}
         self.floor = -(10**12)
         self._changed: set[int] = set()
         self._stored: set[int] = set()
-        self._current = self.floor
 
     def window_of(self, time: float) -> int:
         """The number of the window that `time` (Unix seconds) falls into."""
@@ -100,12 +111,10 @@ class BusySeries:
             if row is None:
                 row = self.rows[agent] = Row(window)
             row.add(window, time)
-            row.version += window < self._current
             self._changed.add(window)
 
-    def move(self, floor: int, current: int) -> None:
-        """Keep the windows from `floor` on; those before `current` are closed."""
-        self._current = current
+    def move(self, floor: int) -> None:
+        """Keep the windows from `floor` on."""
         if floor <= self.floor:
             return
         self.floor = floor
@@ -115,14 +124,19 @@ class BusySeries:
             if not row.values:
                 del self.rows[agent]
 
-    def utilisation(self, agent: str, current: int) -> list[float]:
-        """Busy seconds per second in the closed windows, from the first busy one on."""
+    def utilisation(self, agent: str, end: int, begin: int | None = None) -> list[float]:
+        """Busy seconds per second in the windows from `begin` to before `end`.
+
+        By default they begin with the first busy one; there are none before it.
+        """
         row = self.rows.get(agent)
-        if row is None or current <= row.first:
+        if row is None or end <= row.first:
             return []
+        first = 0 if begin is None else begin - row.first
+        last = end - row.first
         width = self.width * MICROSECONDS
-        values = [value / width for value in row.values[: current - row.first]]
-        values.extend([0.0] * (current - row.first - len(values)))
+        values = [value / width for value in row.values[first:last]]
+        values.extend([0.0] * (last - first - len(values)))
         return values
 
     def changes(self) -> Iterator[tuple[str | int, bytes | None]]:

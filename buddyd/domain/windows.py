@@ -195,10 +195,14 @@ class Window(Buckets):
             return False
         low, high, change = (before, floor, -1) if floor > before else (floor, before, 1)
         for number in [number for number in self if low <= number < high]:
-            for key, cell in self.get(number).items():
-                _increase(self.totals, key, [change * value for value in cell])
+            self._count(self.get(number), change)
         self.drop_before(floor - self.grace)
         return True
+
+    def _count(self, bucket: Mapping[str, Cell], change: int) -> None:
+        """Put a bucket among the totals (1), or take it out of them (-1)."""
+        for key, cell in bucket.items():
+            _increase(self.totals, key, [change * value for value in cell])
 
     def adopt(self, other: "Window") -> None:
         """Add all buckets of another window."""
@@ -237,19 +241,28 @@ class PairWindow(Window):
         if pairs is not None and number >= self.floor:
             self._note(new, pairs)
 
-    def move(self, floor: int) -> bool:
-        """Let the totals begin at bucket `floor`."""
-        moved = super().move(floor)
-        if moved:
-            self._pairs = None
-        return moved
-
     def under(self, first: str) -> Mapping[str, Cell]:
-        """The totals by second name, in no order; to look at, until the window moves."""
+        """The totals by second name, in no order; to look at, until the window changes."""
         if self._pairs is None:
             self._pairs = {}
             self._note(self.totals, self._pairs)
         return self._pairs.get(first, {})
+
+    def _count(self, bucket: Mapping[str, Cell], change: int) -> None:
+        super()._count(bucket, change)
+        if self._pairs is None:
+            return
+        if change > 0:
+            self._note(bucket, self._pairs)
+        else:
+            self._strike([key for key in bucket if key not in self.totals], self._pairs)
+
+    def _strike(self, keys: Iterable[str], pairs: dict[str, dict[str, Cell]]) -> None:
+        for key in keys:
+            first, second = split(key)
+            del pairs[first][second]
+            if not pairs[first]:
+                del pairs[first]
 
     def _note(self, keys: Iterable[str], pairs: dict[str, dict[str, Cell]]) -> None:
         for key in keys:

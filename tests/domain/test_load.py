@@ -5,7 +5,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buddyd.domain.load import REMEMBERED_DAYS, BusySeries, Concurrency
+from buddyd.domain.load import REMEMBERED_DAYS, UNTOUCHED, BusySeries, Concurrency
 from tests.support.workloads import examples
 
 WIDTH = 300
@@ -51,7 +51,7 @@ def test_busy_time_counts_where_the_execution_ran(
             if state is not None:
                 again.restore(key, state)
         series = again
-    series.move(floor, current)
+    series.move(floor)
     for agent in ("a", "b"):
         assert series.utilisation(agent, current) == utilisation(runs, agent, floor, current)
 
@@ -60,9 +60,9 @@ def test_a_window_that_left_is_gone_from_what_is_put_away() -> None:
     series = BusySeries(WIDTH)
     series.add("a", [(0, 2 * WIDTH * SECOND)])
     assert {key for key, state in series.changes() if state} == {0, 1}
-    series.move(1, 2)
+    series.move(1)
     assert dict(series.changes()) == {0: None}
-    series.move(2, 3)
+    series.move(2)
     assert dict(series.changes()) == {1: None}
     assert series.rows == {}
 
@@ -74,13 +74,13 @@ def test_an_execution_that_took_no_time_makes_no_series() -> None:
     assert series.utilisation("a", 9) == []
 
 
-def test_only_news_of_closed_windows_makes_a_forecast_stale() -> None:
+def test_a_series_tells_the_earliest_window_that_was_touched() -> None:
     series = BusySeries(WIDTH)
-    series.move(0, 5)
-    series.add("a", [(5 * WIDTH * SECOND, 5 * WIDTH * SECOND + 1)])
-    assert series.rows["a"].version == 0
-    series.add("a", [(4 * WIDTH * SECOND, 4 * WIDTH * SECOND + 1)])
-    assert series.rows["a"].version == 1
+    series.add("a", [(5 * WIDTH * SECOND, 6 * WIDTH * SECOND + 1)])
+    assert series.rows["a"].touched == 5
+    series.rows["a"].touched = UNTOUCHED
+    series.add("a", [(6 * WIDTH * SECOND, 6 * WIDTH * SECOND + 1)])
+    assert series.rows["a"].touched == 6
 
 
 def test_windows_know_their_hour_of_the_day() -> None:
