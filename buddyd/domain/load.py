@@ -3,6 +3,7 @@
 from array import array
 from bisect import bisect_right, insort
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from operator import lt
 
 import msgspec
@@ -39,18 +40,27 @@ class Row:
         self.touched = UNTOUCHED
         """The earliest window that was added to since this was set."""
 
-    def add(self, window: int, amount: int) -> None:
-        """Add busy time to a window."""
-        self.touched = min(self.touched, window)
+    def add(self, begin: int, until: int, amount: int) -> None:
+        """Add busy time to each window from `begin` to before `until`."""
+        self.touched = min(self.touched, begin)
+        self._reach(begin, until)
+        values, first = self.values, self.first
+        if until - begin == 1:
+            values[begin - first] += amount
+        else:
+            part = slice(begin - first, until - first)
+            values[part] = array("q", [value + amount for value in values[part]])
+
+    def _reach(self, begin: int, until: int) -> None:
+        """Make room for these windows."""
         if not self.values:
-            self.first = window
-        index = window - self.first
-        if index < 0:
-            self.values[:0] = array("q", [0]) * -index
-            self.first, index = window, 0
-        elif index >= len(self.values):
-            self.values.extend([0] * (index + 1 - len(self.values)))
-        self.values[index] += amount
+            self.first = begin
+        if begin < self.first:
+            self.values[:0] = array("q", [0]) * (self.first - begin)
+            self.first = begin
+        missing = until - self.first - len(self.values)
+        if missing > 0:
+            self.values.extend([0] * missing)
 
     def get(self, window: int) -> int:
         """The busy time in a window."""
@@ -95,23 +105,35 @@ class BusySeries:
         """Count executions."""
         width = self.width * MICROSECONDS
         busy: dict[int, int] = {}
+        # How many more fill a whole window from this one on. A run may span thousands of them.
+        more: dict[int, int] = {}
         for start, end in runs:
             first, last = start // width, (end - 1) // width
-            if first == last:
+            if first >= last:
                 busy[first] = busy.get(first, 0) + end - start
-            else:
-                for window in range(first, last + 1):
-                    part = min(end, (window + 1) * width) - max(start, window * width)
-                    busy[window] = busy.get(window, 0) + part
-        row = self.rows.get(agent)
-        for window, time in busy.items():
-            # An agent that was never busy has no series, neither now nor after a restart.
-            if not time or window < self.floor:
                 continue
-            if row is None:
-                row = self.rows[agent] = Row(window)
-            row.add(window, time)
-            self._changed.add(window)
+            busy[first] = busy.get(first, 0) + (first + 1) * width - start
+            busy[last] = busy.get(last, 0) + end - last * width
+            more[first + 1] = more.get(first + 1, 0) + 1
+            more[last] = more.get(last, 0) - 1
+        for window, time in busy.items():
+            self._add(agent, window, window + 1, time)
+        filling = 0
+        for begin, until in pairwise(sorted(more)):
+            filling += more[begin]
+            self._add(agent, begin, until, filling * width)
+
+    def _add(self, agent: str, begin: int, until: int, time: int) -> None:
+        """Add busy time to each window from `begin` to before `until`."""
+        begin = max(begin, self.floor)
+        # An agent that was never busy has no series, neither now nor after a restart.
+        if not time or begin >= until:
+            return
+        row = self.rows.get(agent)
+        if row is None:
+            row = self.rows[agent] = Row(begin)
+        row.add(begin, until, time)
+        self._changed.update(range(begin, until))
 
     def move(self, floor: int) -> None:
         """Keep the windows from `floor` on."""
@@ -142,7 +164,7 @@ class BusySeries:
     def changes(self) -> Iterator[tuple[str | int, bytes | None]]:
         """The state of every window that changed, and which ones are gone."""
         for window in self._changed:
-            busy = {agent: row.get(window) for agent, row in self.rows.items() if row.get(window)}
+            busy = {name: time for name, row in self.rows.items() if (time := row.get(window))}
             yield window, msgspec.msgpack.encode(busy) if busy else None
         self._stored = {window for window in self._stored | self._changed if window >= self.floor}
         self._changed.clear()
@@ -154,7 +176,7 @@ class BusySeries:
             row = self.rows.get(agent)
             if row is None:
                 row = self.rows[agent] = Row(int(key))
-            row.add(int(key), amount)
+            row.add(int(key), int(key) + 1, amount)
 
 
 class Concurrency(Struct):

@@ -1,6 +1,9 @@
 """Busy time falls where an execution ran, and counts for each window that it touches."""
 
+import sys
+from collections.abc import Callable
 from random import Random
+from types import FrameType
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,13 +41,23 @@ def utilisation(
 
 
 @examples(150)
-@given(runs=RUNS, current=st.integers(0, 30), floor=st.integers(0, 12), restart=st.booleans())
+@given(
+    runs=RUNS,
+    current=st.integers(0, 30),
+    floor=st.integers(0, 12),
+    together=st.booleans(),
+    restart=st.booleans(),
+)
 def test_busy_time_counts_where_the_execution_ran(
-    runs: list[tuple[str, int, int]], current: int, floor: int, *, restart: bool
+    runs: list[tuple[str, int, int]], current: int, floor: int, *, together: bool, restart: bool
 ) -> None:
     series = BusySeries(WIDTH)
-    for run in runs:
-        series.add(run[0], [run[1:]])
+    if together:
+        for agent in ("a", "b"):
+            series.add(agent, [run[1:] for run in runs if run[0] == agent])
+    else:
+        for run in runs:
+            series.add(run[0], [run[1:]])
     if restart:
         again = BusySeries(WIDTH)
         for key, state in series.changes():
@@ -65,6 +78,36 @@ def test_a_window_that_left_is_gone_from_what_is_put_away() -> None:
     series.move(2)
     assert dict(series.changes()) == {1: None}
     assert series.rows == {}
+
+
+def test_executions_of_a_month_cost_little_more_than_those_of_a_second() -> None:
+    """A client can send thousands of them, and everybody else waits while they are counted."""
+    month = 30 * DAY // SECOND
+    short, long = (
+        calls(lambda length=length: BusySeries(WIDTH).add("a", runs_of(length)))  # type: ignore[misc]
+        for length in (1, month)
+    )
+    assert long < 10 * short
+
+
+def runs_of(seconds: int) -> list[tuple[int, int]]:
+    return [(end - seconds * SECOND, end) for end in range(40 * DAY, 40 * DAY + 1000)]
+
+
+def calls(work: Callable[[], None]) -> int:
+    """How many functions are called meanwhile."""
+    count = 0
+
+    def note(_: FrameType, event: str, __: object) -> None:
+        nonlocal count
+        count += event in {"call", "c_call"}
+
+    sys.setprofile(note)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return count
 
 
 def test_an_execution_that_took_no_time_makes_no_series() -> None:
