@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-import anyio
 import msgspec
 import structlog
 from msgspec import UNSET
@@ -49,7 +48,7 @@ from buddyd.protocol.messages import (
     Subscribe,
     Unsubscribe,
 )
-from buddyd.runtime.channels import Deliver, Envelope, Mailbox, ask
+from buddyd.runtime.channels import Deliver, Envelope, Mailbox, ask, ask_each, outcome
 from buddyd.server.outlet import Outlet
 from buddyd.storage import backup, tier1
 from buddyd.storage.appending import Submission, Submitted
@@ -150,8 +149,8 @@ class Dispatcher:
             case _ if desk := self._desks.get(type(request)):
                 deliver(await self._at(desk, request))
             case _:
-                asked = Asked(request, self._journal.last_seq)
-                await self._owners[type(request)].put(Envelope(asked, deliver))
+                mailbox, message = self._asked(request)
+                await mailbox.put(Envelope(message, deliver))
 
     async def _at(self, desk: Desk, request: Request) -> Answer:
         """What a desk answers; what cannot be survived is not survived here either."""
@@ -201,30 +200,21 @@ class Dispatcher:
             path,
         )
 
+    def _asked(self, request: Request) -> tuple[Mailbox[ProjectionMessage], ProjectionMessage]:
+        """Whom to ask, and the message that does."""
+        return self._owners[type(request)], Asked(request, self._journal.last_seq)
+
     async def _ask(self, request: Request) -> Answer:
-        asked = Asked(request, self._journal.last_seq)
-        answer = await ask(self._owners[type(request)], asked)
+        answer = await ask(*self._asked(request))
         assert isinstance(answer, Answer)  # noqa: S101 - anything else was raised
         return answer
 
     async def _everything(self, _: Request) -> Answer:
-        outcomes: dict[str, object] = {}
-        all_answered = anyio.Event()
-
-        def take(name: str, outcome: object) -> None:
-            outcomes[name] = outcome
-            if len(outcomes) == len(_SIX):
-                all_answered.set()
-
-        for name, request in _SIX.items():
-            asked = Asked(request, self._journal.last_seq)
-            await self._owners[type(request)].put(Envelope(asked, partial(take, name)))
-        await all_answered.wait()
-        for outcome in outcomes.values():
-            if isinstance(outcome, BaseException):
-                raise outcome
+        asked = {name: self._asked(request) for name, request in _SIX.items()}
+        answers = await outcome(partial(ask_each, asked))
+        assert isinstance(answers, dict)  # noqa: S101 - anything else was raised
         # msgspec's constructors check nothing, but each name stands beside its own request.
-        return Everything(timestamp=rfc3339(self._clock()), **outcomes)  # type: ignore[arg-type]
+        return Everything(timestamp=rfc3339(self._clock()), **answers)
 
     async def _executions(self, request: Request) -> Executions:
         assert isinstance(request, GetExecutions)  # noqa: S101 - the table says so
