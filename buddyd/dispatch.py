@@ -16,8 +16,12 @@ from buddyd.domain.answers import (
     DaemonStatus,
     Everything,
     Executions,
+    Findings,
+    RiskHistory,
+    RiskPatterns,
 )
 from buddyd.domain.execution import MAX_AHEAD_SECONDS, Execution
+from buddyd.domain.reporting import history_with_budgets, with_budgets
 from buddyd.domain.windows import rfc3339
 from buddyd.errors import FatalError, InvalidParams, Unavailable
 from buddyd.feed import Feed
@@ -69,6 +73,9 @@ OWNERS: dict[str, tuple[type[Request], ...]] = {
     "cost": (GetApiUsageAndCosting,),
     "risk": (GetRiskPatterns, GetToolRecommendations, GetRiskHistory),
 }
+
+BUDGETS = "cost"
+"""Who has the findings about budgets, and is asked for its share where others have the rest."""
 
 # What `get_all` asks, by the name under which it answers.
 _SIX: dict[str, Request] = {
@@ -140,6 +147,9 @@ class Dispatcher:
             ):
                 submitted = self._submitted(request)
                 await self._collector.put(Envelope(submitted, deliver))
+            case GetRiskPatterns() | GetRiskHistory():
+                asked = {"risks": self._asked(request), "budgets": self._asked(request, BUDGETS)}
+                await ask_each(asked, _then(partial(_risks, request), deliver))
             case Ping():
                 deliver(self._health.pong())
             case Subscribe():
@@ -200,9 +210,12 @@ class Dispatcher:
             path,
         )
 
-    def _asked(self, request: Request) -> tuple[Mailbox[ProjectionMessage], ProjectionMessage]:
-        """Whom to ask, and the message that does."""
-        return self._owners[type(request)], Asked(request, self._journal.last_seq)
+    def _asked(
+        self, request: Request, name: str | None = None
+    ) -> tuple[Mailbox[ProjectionMessage], ProjectionMessage]:
+        """Whom to ask, by default whose request it is, and the message that does."""
+        mailbox = self._owners[type(request)] if name is None else self._projections[name]
+        return mailbox, Asked(request, self._journal.last_seq)
 
     async def _ask(self, request: Request) -> Answer:
         answer = await ask(*self._asked(request))
@@ -211,8 +224,11 @@ class Dispatcher:
 
     async def _everything(self, _: Request) -> Answer:
         asked = {name: self._asked(request) for name, request in _SIX.items()}
+        asked["budgets"] = self._asked(_SIX["risks"], BUDGETS)
         answers = await outcome(partial(ask_each, asked))
         assert isinstance(answers, dict)  # noqa: S101 - anything else was raised
+        answers["risks"] = _risks(_SIX["risks"], answers)
+        del answers["budgets"]
         # msgspec's constructors check nothing, but each name stands beside its own request.
         return Everything(timestamp=rfc3339(self._clock()), **answers)
 
@@ -241,3 +257,23 @@ class Dispatcher:
         size = await backup.write(self._database.path, path)
         log.info("backup written", path=str(path), bytes=size)
         return BackupDone(timestamp=rfc3339(self._clock()), path=str(path), size_bytes=size)
+
+
+def _then(combine: Callable[[dict[str, object]], Answer], deliver: Deliver) -> Deliver:
+    """Delivers what `combine` makes of several answers; an error stands for all of them."""
+
+    def take(answers: object) -> None:
+        deliver(combine(answers) if isinstance(answers, dict) else answers)
+
+    return take
+
+
+def _risks(request: Request, answers: dict[str, object]) -> Answer:
+    """What the risk actor answered, with the findings about budgets."""
+    risks, of_budgets = answers["risks"], answers["budgets"]
+    assert isinstance(of_budgets, Findings)  # noqa: S101 - so the actors answer this request
+    if isinstance(request, GetRiskHistory):
+        assert isinstance(risks, RiskHistory)  # noqa: S101 - the same
+        return history_with_budgets(risks, of_budgets, request.limit)
+    assert isinstance(risks, RiskPatterns)  # noqa: S101 - the same
+    return with_budgets(risks, of_budgets)

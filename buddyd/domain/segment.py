@@ -6,8 +6,8 @@ journal at other places gives the same state.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import filterfalse, groupby
-from operator import attrgetter
+from itertools import accumulate, filterfalse, groupby
+from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -115,6 +115,22 @@ def segments(entries: Sequence[JournalEntry], most: int) -> Iterator[Segment]:
     for rest in _by_hour(entries):
         for begin in range(0, len(rest), most):
             yield Segment(rest[begin : begin + most])
+
+
+def recorded_minutes(segment: Segment, earliest: int) -> Iterable[tuple[int, Segment]]:
+    """A segment in pieces, each with the minute in which it was recorded.
+
+    A clock that is put back does not turn the minutes back; the first one is not before `earliest`.
+    """
+    times = list(map(recorded_at, segment.entries))
+    first = max(earliest, minute_of(times[0]))
+    if minute_of(max(times)) <= first:
+        # As nearly always.
+        return ((first, segment),)
+    minutes = accumulate(map(minute_of, times), max, initial=earliest)
+    next(minutes)
+    runs = groupby(zip(minutes, segment.entries, strict=True), itemgetter(0))
+    return ((minute, Segment([entry for _, entry in run])) for minute, run in runs)
 
 
 def _by_hour(entries: Sequence[JournalEntry]) -> Iterable[Sequence[JournalEntry]]:
