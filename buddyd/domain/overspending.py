@@ -56,8 +56,8 @@ class Overspending:
         self._recorded: Table[Recorded] = Table(Recorded)
         self._in_force: Table[InForce] = Table(InForce)
         self._hour = 0
-        # The cases as they were seen ahead of the journal, in which quarter of an hour.
-        self._seen: tuple[int, list[Case]] | None = None
+        # What was seen ahead of the journal, and up to which quarter of an hour.
+        self._seen: tuple[int, Casebook] | None = None
         self.parts: dict[str, Part] = {
             "services": self._services.table,
             "cases": self._book.table,
@@ -153,7 +153,7 @@ class Overspending:
             return
         at = float(minute * MINUTE)
         if last is not None:
-            self._follow(self._book, last, at)
+            self._follow(self._book, last.seq, _moments(last.minute, quarter_of(at)))
         self._ledger.forget(at)
         self._dearest.forget(at)
         self._recorded.put(_ONLY, Recorded(minute, seq))
@@ -173,19 +173,23 @@ class Overspending:
         last, quarter = self._recorded.get(_ONLY), quarter_of(now)
         if last is None:
             return ()
-        if self._seen is None or self._seen[0] != quarter:
+        if self._seen is None or self._seen[0] > quarter:
             book = Casebook()
             for case in self._book.open_cases():
                 book.open(copy.copy(case))
-            self._follow(book, last, now)
-            self._seen = (quarter, list(book.cases()))
-        return self._seen[1]
+            self._follow(book, last.seq, _moments(last.minute, quarter))
+        else:
+            before, book = self._seen
+            self._follow(book, last.seq, _quarters(before, quarter))
+        # A clock that was put back may be behind the journal.
+        self._seen = (max(quarter, quarter_of(last.minute * MINUTE)), book)
+        return book.cases()
 
-    def _follow(self, book: Casebook, last: Recorded, until: float) -> None:
-        """Look at what the last minute came to, and at what time made of it up to `until`."""
-        for at in _moments(last.minute, until):
+    def _follow(self, book: Casebook, seq: int, moments: Iterable[float]) -> None:
+        """Look at what the last minute came to, and at what time made of it."""
+        for at in moments:
             uses = self.uses(at)
-            self._look(book, uses, at, last.seq)
+            self._look(book, uses, at, seq)
             if not any(use.burn.rate for use in uses if use.scope != "service"):
                 # Nothing was spent for a day: time alone changes nothing any more.
                 break
@@ -208,15 +212,15 @@ class Overspending:
                 book.close(case, at)
             return
         case = case or book.open(_new(use, at, seq))
-        self._tell(case, use, at)
+        self._tell(case, use)
         if use.exhausted:
             case.alarm(seq)
 
-    def _tell(self, case: Case, use: Use, at: float) -> None:
+    def _tell(self, case: Case, use: Use) -> None:
         """Let a case say how its budget is used now."""
         case.lasts = use.end - case.last
         case.value, case.executions = float(use.used or 0), use.executions
-        case.budget = _facts(use, at)
+        case.budget = _facts(use)
         if use.scope != "service" and use.span is not None:
             scope = join(use.scope, use.name or "")
             case.ids = self._dearest.ids(scope, use.period, use.span.start)
@@ -226,12 +230,16 @@ def _is_report(entry: JournalEntry) -> TypeGuard[BudgetReported]:
     return isinstance(entry, BudgetReported)
 
 
-def _moments(minute: int, until: float) -> Iterator[float]:
-    """When a minute began, and each quarter of an hour after that up to `until`."""
-    begin = minute * MINUTE
-    yield float(begin)
-    for quarter in range(quarter_of(begin) + 1, quarter_of(until) + 1):
-        yield float(quarter * QUARTER)
+def _moments(minute: int, quarter: int) -> Iterator[float]:
+    """When a minute began, and the quarters of an hour after that up to number `quarter`."""
+    begin = float(minute * MINUTE)
+    yield begin
+    yield from _quarters(quarter_of(begin), quarter)
+
+
+def _quarters(before: int, last: int) -> Iterator[float]:
+    """When the quarters of an hour after number `before` began, up to number `last`."""
+    return (float(number * QUARTER) for number in range(before + 1, last + 1))
 
 
 def _is_overspent(use: Use, at: float, *, lasts: bool) -> bool:
@@ -251,16 +259,16 @@ def _new(use: Use, at: float, seq: int) -> Case:
         agent=use.name if use.scope == "agent" else None,
         tool=use.name if use.scope == "tool" else None,
         usual=float(use.limit),
-        budget=_facts(use, at),
+        budget=_facts(use),
     )
 
 
-def _facts(use: Use, at: float) -> BudgetFacts:
+def _facts(use: Use) -> BudgetFacts:
     return BudgetFacts(
         key=use.key,
         scope=use.scope,
         name=use.name,
         period=use.period,
         rate=use.burn.rate,
-        lasts_until=None if use.exhausted else use.lasts_until(at),
+        lasts_until=None if use.exhausted else use.lasts_until(use.at),
     )

@@ -223,6 +223,12 @@ def test_who_catches_up_finds_what_was_so_a_month_ago() -> None:
     assert one(history(host, NOON + 40 * DAY)).evidence.value == 12.0
 
 
+def test_what_an_earlier_version_told_is_remembered_under_the_same_key() -> None:
+    host, cases = overspent(), list[Case]()
+    host.costs.past_findings(NOON, 0, lambda case: cases.append(case) is None)
+    assert [case.subject for case in cases] == ["all\x1f\x1fday\x1f1782943200.0\x1f10000000000"]
+
+
 def test_nothing_is_kept_where_there_is_no_budget() -> None:
     host = Host()
     host.costs.changes()
