@@ -398,7 +398,7 @@ class Evidence(Answer, frozen=True):
     waiting: int | None
     """Tasks that waited or were open."""
     execution_ids: list[str]
-    """The latest ten."""
+    """The latest ten; of a budget, the ten that cost most."""
 
 
 class RiskFinding(Answer, frozen=True):

@@ -96,19 +96,21 @@ class Use(Struct, frozen=True, kw_only=True):
         """
         if self.used is None:
             return math.inf
-        hours = share * exhaustion(self.limit - self.used, self.burn).likely
-        # What a report of some time ago lets expect for the meantime, it does not know.
-        return max(now, self.at + hours * HOUR)
+        return self._in(share * exhaustion(self.limit - self.used, self.burn).likely, now)
 
     def _exhaustion(self, now: float) -> tuple[float | None, float | None, float | None]:
         """When it will be used up, with the interval; None where that is beyond its period."""
         if self.used is None or self.exhausted:
             return None, None, None
         low, likely, high = (
-            time if (time := max(now, self.at + hours * HOUR)) < self.end else None
+            time if (time := self._in(hours, now)) < self.end else None
             for hours in exhaustion(self.limit - self.used, self.burn)
         )
         return low, likely, high
+
+    def _in(self, hours: float, now: float) -> float:
+        """When so many hours have passed, or `now`: of the meantime it does not know."""
+        return max(now, self.at + hours * HOUR)
 
     def _warning(self, low: float | None, likely: float | None) -> BudgetWarning | None:
         severity: Severity

@@ -27,6 +27,8 @@ MOST_AHEAD = MOST_BEHIND = 14 * HOUR
 # A clock that is put back finds the month that it left.
 GRACE = 2 * HOUR
 DAY_AND_MORE = 27 * HOUR
+# No quarter is that far.
+FAR = 10**12
 
 
 class Scope(Struct, frozen=True):
@@ -54,7 +56,7 @@ class Ledger:
         # Executions, billionths of a dollar.
         self._quarters = Window(0)
         # The first quarter that is kept.
-        self._kept = -(10**12)
+        self._kept = -FAR
         self.parts: dict[str, Part] = {"scopes": self._scopes, "quarters": self._quarters}
         self._wanted = list(dict.fromkeys(map(scope_of, budgets)))
         for number, name in enumerate(self._wanted):
@@ -103,6 +105,9 @@ class Ledger:
         """
         for name in [name for name in self._scopes.rows if name not in self._wanted]:
             self._scopes.drop(name)
+        if not self._wanted:
+            # Nobody would forget them as time goes on.
+            self._quarters.drop_before(FAR)
         since = min(by_tool, default=None if last_hour is None else (last_hour + 1) * 60)
         unused = self._unused(kept)
         for name in self._wanted:

@@ -154,6 +154,9 @@ def test_a_budget_that_is_configured_away_is_over_and_a_new_one_is_found() -> No
         assert {each.finding_id for each in found} == ids
         assert [each.ended for each in found] == [rfc3339(NOON)] * 2
         host.spends(NOON + 2 * HOUR, 1.0)
+    # Nor is kept what nobody would forget.
+    host.reloads(NOON + 2 * HOUR)
+    assert not any(part in {"quarters", "scopes"} for part, _ in host._kept)
 
 
 def test_the_first_budget_is_found_at_once_and_as_of_what_was_recorded_last() -> None:
