@@ -95,9 +95,9 @@ class Overspending:
         before, now = () if in_force is None else in_force.budgets, self._settings.budgets
         if before != now:
             self._leave(before)
-            if not (before or self._services.table.rows):
-                self._begin(max(by_tool, default=0))
             self._in_force.put(_ONLY, InForce(now))
+        if not before:
+            self._begin(max(by_tool, default=None))
         self._ledger.adopt(kept, by_tool, by_agent, last_hour)
 
     def _leave(self, before: tuple[Budget, ...]) -> None:
@@ -110,13 +110,15 @@ class Overspending:
             at = float(last.minute * MINUTE)
             self._look(self._book, self._uses(at, before), at, last.seq)
 
-    def _begin(self, newest: int) -> None:
-        """Look at the new budgets at once, though so far nobody noted when anything was recorded.
+    def _begin(self, newest: int | None) -> None:
+        """Look at new budgets at once, where so far nobody noted when anything was recorded.
 
         `newest` is the last minute in which anything finished, which is near enough.
         """
-        last = self._recorded.get(_ONLY)
-        if newest > (0 if last is None else last.minute):
+        last, services = self._recorded.get(_ONLY), self._services.table.rows
+        if newest is None or not (self._settings.budgets or services):
+            return
+        if last is None or (not services and newest > last.minute):
             self._recorded.put(_ONLY, Recorded(newest, 0))
 
     def advance(self, now: float) -> None:
@@ -149,7 +151,7 @@ class Overspending:
     def _turn(self, minute: int, seq: int) -> None:
         """Before the entries of `minute`, from number `seq` on, look at what came before."""
         last = self._recorded.get(_ONLY)
-        if last is not None and minute <= last.minute:
+        if last is not None and minute == last.minute:
             return
         at = float(minute * MINUTE)
         if last is not None:

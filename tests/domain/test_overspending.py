@@ -226,10 +226,51 @@ def test_who_catches_up_finds_what_was_so_a_month_ago() -> None:
     assert one(history(host, NOON + 40 * DAY)).evidence.value == 12.0
 
 
+def test_what_an_earlier_version_put_away_is_looked_at_at_once() -> None:
+    host = overspent()
+    host.hears(NOON, msgspec.structs.replace(LLM, spent_usd=30.0))
+    before = lasting(host, NOON)
+    host.reloads(NOON, of(10, "day"))
+    for key in [key for key in host._kept if key[0] in {"cases", "recorded", "in_force"}]:
+        del host._kept[key]
+    host.costs.changes()
+    host.reloads(NOON, of(10, "day"))
+    after = lasting(host, NOON)
+    assert [each.summary for each in after] == [each.summary for each in before]
+    assert [each.began for each in after] == [rfc3339(NOON)] * 2
+
+
+def test_a_month_that_an_earlier_version_counted_is_looked_at_with_the_next_record() -> None:
+    host = Host(of(10, "month"))
+    host.spends(NOON, 11.0)
+    later = NOON + 3 * DAY
+    host.reloads(later, of(10, "month"))
+    for key in [key for key in host._kept if key[0] in {"cases", "recorded", "in_force"}]:
+        del host._kept[key]
+    host.costs.changes()
+    host.reloads(later, of(10, "month"))
+    assert lasting(host, later) == []
+    host.spends(later, 0.0)
+    assert one(lasting(host, later)).evidence.value == 11.0
+
+
 def test_what_an_earlier_version_told_is_remembered_under_the_same_key() -> None:
     host, cases = overspent(), list[Case]()
     host.costs.past_findings(NOON, 0, lambda case: cases.append(case) is None)
     assert [case.subject for case in cases] == ["all\x1f\x1fday\x1f1782943200.0\x1f10000000000"]
+
+
+def test_a_clock_that_was_a_week_ahead_for_a_while_does_no_harm() -> None:
+    host = Host(of(10, "day"))
+    host.spends(NOON + 7 * DAY, 0.05)
+    host.spends(NOON, 0.05)
+    assert lasting(host, NOON) == []
+    host.spends(NOON + HOUR, 12.0)
+    found = one(lasting(host, NOON + HOUR))
+    assert (found.began, found.severity) == (rfc3339(NOON + HOUR), "alarm")
+    # Put back a little, it goes on from where it was.
+    host.spends(NOON + HOUR / 2, 0.1)
+    assert one(lasting(host, NOON + HOUR / 2)).finding_id == found.finding_id
 
 
 def test_nothing_is_kept_where_there_is_no_budget() -> None:
