@@ -14,6 +14,7 @@ import reprlib
 import tomllib
 from collections.abc import Mapping
 from datetime import UTC, tzinfo
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo
@@ -116,8 +117,8 @@ class Risk(Section, frozen=True, kw_only=True):
 class Budget(Section, frozen=True, kw_only=True):
     """A limit to what may be spent: on an agent, on a tool, or without either on all."""
 
-    limit: Annotated[float, Meta(gt=0, le=1_000_000_000)]
-    """US dollars."""
+    limit: Annotated[float, Meta(ge=1e-9, le=1_000_000_000)]
+    """US dollars, which are counted in billionths."""
     period: Literal["day", "month"]
     """Both begin at midnight in `timezone`."""
     agent: Name | None = None
@@ -324,7 +325,7 @@ def _bounds(kind: "inspect.IntType | inspect.FloatType") -> str:
     if kind.gt is not None:
         # An equal bound of another module, 1.0 for 1, may stand in its place.
         return f" above {kind.gt:.12g} and at most {kind.le:.12g}"
-    return f" from {kind.ge} to {kind.le}"
+    return f" from {Decimal(str(kind.ge)):f} to {kind.le}"
 
 
 # What follows from the settings

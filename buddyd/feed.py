@@ -49,9 +49,10 @@ AT_ONCE = 256
 MINUTE = 60.0
 
 SIX: tuple[AnswerName, ...] = get_args(AnswerName)
-# A start or a heartbeat changes no count of executions.
-BY_EVENTS: tuple[AnswerName, ...] = ("agents", "capacity", "pipeline")
-BY_MONEY: tuple[AnswerName, ...] = ("costs",)
+# A start or a heartbeat changes no count of executions, but may end a silence; a report of money
+# may be of a budget that is used up.
+BY_EVENTS: tuple[AnswerName, ...] = ("agents", "capacity", "pipeline", "risks")
+BY_MONEY: tuple[AnswerName, ...] = ("costs", "risks")
 
 
 class _Item:

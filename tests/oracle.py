@@ -7,6 +7,7 @@ no arithmetic with `buddyd.domain`, only the words (the structs of requests and 
 
 import math
 import re
+import statistics
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -225,6 +226,7 @@ class Finding(NamedTuple):
     place: int
     kind: str
     usual: float
+    unusual: bool = True
     since: Sequence[float] = ()
 
 
@@ -233,10 +235,12 @@ def cost_findings(costs: Sequence[float], factor: float, least: int) -> list[Fin
     found: list[Finding] = []
     m, v, rise = 0.0, 0.25, 0.0
     run: list[float] = []
+    clipped: list[float] = []
     for n, cost in enumerate(costs):
         x = math.log(cost)
         if n == 0:
             m = x
+            clipped.append(x)
             continue
         z = (x - m) / max(math.sqrt(v), 0.1)
         if n >= 30:
@@ -245,14 +249,17 @@ def cost_findings(costs: Sequence[float], factor: float, least: int) -> list[Fin
             run = [*run, cost] if rise else []
         lasting, rise = rise > 8, 0.0 if rise > 8 else rise
         # What is exactly at the factor is not above it.
-        above = cost > factor * math.exp(m) * (1 + 1e-9)
-        if n >= least and above and (n < 30 or z > 4):
-            found.append(Finding(n, "spike", math.exp(m)))
+        above = x - m - math.log(factor) - 1e-9
+        # Few costs tell how far what is usual reaches; of a single one that is itself.
+        reach = 0.0 if n >= 30 or n < 2 else 2 * statistics.stdev(clipped)
+        if n >= least and above > 0 and (n < 30 or z > 4):
+            found.append(Finding(n, "spike", math.exp(m), above > reach))
         elif lasting:
-            found.append(Finding(n, "rise", math.exp(m), run))
+            found.append(Finding(n, "rise", math.exp(m), since=run))
         gain = max(0.02, 1 / (n + 1))
         bound = 3 * max(math.sqrt(v), 0.1)
         step = max(-bound, min(bound, x - m))
+        clipped.append(m + step)
         m, v = m + gain * step, (1 - gain) * (v + gain * step**2)
     return found
 
@@ -613,6 +620,7 @@ class Oracle:
                     "cost": dollars(e.cost),
                     "average_cost": dollars(finding.usual),
                     "ratio": e.cost / finding.usual,
+                    "unusual": finding.unusual,
                     "timestamp": rfc3339(e.finished_at),
                 }
                 for e, finding in anomalies[:100]
@@ -890,7 +898,11 @@ class Oracle:
             entries = [entry for entry in heard if entry.agent == agent]
             spans += findings.silences(agent, entries, now, rules)
         anomalies = list(self._anomalies())
-        spans += [findings.spike(e, found.usual) for e, found in anomalies if found.kind == "spike"]
+        spans += [
+            findings.spike(e, found.usual)
+            for e, found in anomalies
+            if found.kind == "spike" and found.unusual
+        ]
         risen = {e.seq: found for e, found in anomalies if found.kind == "rise"}
         costly = [e for e in executions if e.cost]
         for (agent, tool), own in _grouped(costly, lambda e: (e.agent, e.tool)).items():

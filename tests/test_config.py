@@ -180,7 +180,7 @@ COMPLAINTS = {
         "learning.high_success_rate, which is 0.95."
     ),
     "[[budget]]\nlimit = 0\nperiod = 'day'": (
-        "budget[0].limit is 0, but must be a number above 0 and at most 1000000000."
+        "budget[0].limit is 0, but must be a number from 0.000000001 to 1000000000."
     ),
     "[[budget]]\nlimit = 5\nperiod = 'week'": (
         'budget[0].period is \'week\', but must be "day" or "month".'

@@ -266,7 +266,7 @@ async def test_changes_are_told_at_once_and_then_at_most_so_often() -> None:
         feed.publish(heartbeat(1))
         await settle()
         assert [each["params"]["answers"] for each in reader.told] == [
-            ["agents", "capacity", "pipeline"]
+            ["agents", "capacity", "pipeline", "risks"]
         ]
         for number in range(2, 100):
             feed.publish(committed(row(number)))
@@ -296,7 +296,7 @@ async def test_a_reader_that_stopped_is_told_once_of_all_that_changed_meanwhile(
 
 
 @pytest.mark.anyio
-async def test_a_report_of_money_changes_the_costs_alone() -> None:
+async def test_a_report_of_money_changes_the_costs_and_the_risks_alone() -> None:
     reader = Reader()
     given = {"service": "llm", "limit": 1, "period": "day", "spent": 1}
     report = BudgetReported(seq=1, recorded_at=NOW, **given)  # type: ignore[arg-type]
@@ -304,7 +304,7 @@ async def test_a_report_of_money_changes_the_costs_alone() -> None:
         feed.subscribe(CHANGES, reader.outlet, 0)
         feed.publish(appended(report.seq, report.seq, events=[report]))
         await until(lambda: bool(reader.told))
-    assert [each["params"]["answers"] for each in reader.told] == [["costs"]]
+    assert [each["params"]["answers"] for each in reader.told] == [["costs", "risks"]]
 
 
 @pytest.mark.anyio

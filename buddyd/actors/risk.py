@@ -8,7 +8,7 @@ import structlog
 from buddyd.actors.messages import ProjectionMessage
 from buddyd.actors.projecting import Environment, ProjectionActor
 from buddyd.actors.wanted import wanted
-from buddyd.domain.answers import Answer, RiskFinding
+from buddyd.domain.answers import Answer, CostAnomaly, RiskFinding
 from buddyd.domain.risk import Risks
 from buddyd.domain.settings import DomainSettings
 from buddyd.protocol.messages import (
@@ -107,21 +107,12 @@ class RiskActor(ProjectionActor[Risks]):
             self._alarms = []
 
     def report(self) -> None:
-        """Log the costs that have stood out since, and what has become alarming."""
+        """Log the unusual costs since, and what has become alarming."""
         if self._told_seq is None:
             return
         for anomaly in self.projection.anomalies_after(self._told_seq):
-            log.warning(
-                "cost anomaly",
-                kind=anomaly.kind,
-                agent_id=anomaly.agent_id,
-                tool_name=anomaly.tool_name,
-                task_id=anomaly.task_id,
-                execution_id=anomaly.execution_id,
-                cost=anomaly.cost,
-                average_cost=round(anomaly.average_cost, 9),
-                ratio=round(anomaly.ratio, 2),
-            )
+            if anomaly.unusual:
+                _report_cost(anomaly)
         self._told_seq = self.seq
         self._report_alarms()
 
@@ -137,3 +128,17 @@ class RiskActor(ProjectionActor[Risks]):
                 summary=found.summary,
             )
         self._alarms = []
+
+
+def _report_cost(anomaly: CostAnomaly) -> None:
+    log.warning(
+        "cost anomaly",
+        kind=anomaly.kind,
+        agent_id=anomaly.agent_id,
+        tool_name=anomaly.tool_name,
+        task_id=anomaly.task_id,
+        execution_id=anomaly.execution_id,
+        cost=anomaly.cost,
+        average_cost=round(anomaly.average_cost, 9),
+        ratio=round(anomaly.ratio, 2),
+    )

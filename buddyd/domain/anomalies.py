@@ -20,7 +20,10 @@ SETTLED = int(1.0 / LEAST_GAIN) - 1
 """Up to this count, costs weigh alike: 1 / (count + 1) is the larger gain."""
 SPIKE_Z = 4.0
 SPREAD_KNOWN = 30
-"""Executions from which on the spread is known; before them the factor alone decides."""
+"""Executions from which on the spread is known; before them the factor alone makes a spike."""
+EARLY_DEVIATIONS = 2.0
+"""Such a spike is unusual where it is above the factor even from so many standard deviations, of
+the few costs there are, above their mean: for a price that has always been the same, from that."""
 ROUNDING = 1e-9
 """What is exactly at the factor is not above it, whatever the logarithm's last digit says."""
 RISE_SLACK = 0.5
@@ -33,6 +36,8 @@ class Finding(Struct, frozen=True):
     kind: AnomalyKind
     usual: float
     """What the tool usually costs that agent, in the unit of the cost."""
+    unusual: bool = True
+    """Whether it is more than the spread explains, as far as that is known."""
     recent: float = 0.0
     """Of a rise, what it has cost on average (geometric) since it began, and how often it ran."""
     executions: int = 1
@@ -63,12 +68,12 @@ class Baseline(Struct):
         known = count >= SPREAD_KNOWN
         rises = known and self._rises(clipped, x)
         finding = None
-        unusual = z > SPIKE_Z if known else count >= least_count
-        if unusual and above > log(factor) + ROUNDING:
-            finding = Finding("spike", exp(mean))
+        beyond = above - log(factor) - ROUNDING
+        if beyond > 0.0 and (z > SPIKE_Z if known else count >= least_count):
+            finding = Finding("spike", exp(mean), known or beyond > self._early_reach())
         elif rises:
             recent = exp(self.run_sum / self.run)
-            finding = Finding("rise", exp(mean), recent, self.run)
+            finding = Finding("rise", exp(mean), recent=recent, executions=self.run)
         # The deviation is never 0: a price that never varied can still become another one.
         if count:
             step = clipped * deviation
@@ -77,6 +82,14 @@ class Baseline(Struct):
             mean += gain * step
         self.count, self.mean = count + 1, mean
         return finding
+
+    def _early_reach(self) -> float:
+        """How far above their mean the few logarithms so far reach.
+
+        What they add to the variance that it started with is Welford's sum of squares.
+        """
+        squares = max(0.0, self.count * self.variance - START_VARIANCE)
+        return EARLY_DEVIATIONS * sqrt(squares / max(1, self.count - 1))
 
     def _rises(self, clipped: float, x: float) -> bool:
         if not self.rise:

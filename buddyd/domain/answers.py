@@ -379,6 +379,8 @@ class CostAnomaly(Answer, frozen=True):
     average_cost: float
     """What the tool usually costs that agent (the exponential of the mean logarithm)."""
     ratio: float
+    unusual: bool
+    """Whether it is more than the spread explains, as far as that is known."""
     timestamp: str
 
 

@@ -36,7 +36,7 @@ class Prices:
         if finding is not None and finding.kind == "rise":
             self._rise(key, each, finding)
             return
-        if finding is not None:
+        if finding is not None and finding.unusual:
             self._book.keep(_spike(each, finding))
         if key in self.risen.rows:
             self._step(key, each)

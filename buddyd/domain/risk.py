@@ -59,6 +59,7 @@ class Anomaly(Struct, frozen=True):
     usual: float
     """Billionths of a dollar, as is the cost."""
     finished_at: float
+    unusual: bool = True
 
     def describe(self) -> CostAnomaly:
         """As the answer tells it."""
@@ -71,6 +72,7 @@ class Anomaly(Struct, frozen=True):
             cost=self.cost / NANODOLLARS,
             average_cost=self.usual / NANODOLLARS,
             ratio=self.cost / self.usual,
+            unusual=self.unusual,
             timestamp=rfc3339(self.finished_at),
         )
 
@@ -281,6 +283,7 @@ class Risks(Projection):
             cost=entry.cost,
             usual=finding.usual,
             finished_at=entry.finished_at,
+            unusual=finding.unusual,
         )
         self._anomalies.put(str(entry.seq), anomaly)
 

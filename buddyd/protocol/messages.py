@@ -68,6 +68,8 @@ class ReportAgent(Request, frozen=True):
 
 
 MAX_TOTAL_DOLLARS = 1_000_000_000.0
+LEAST_LIMIT_DOLLARS = 1e-9
+"""Money is counted in billionths of a dollar; a limit of less would be none."""
 Total = Annotated[float, Meta(ge=0.0, le=MAX_TOTAL_DOLLARS)]
 """US dollars that add up over many executions."""
 
@@ -92,7 +94,7 @@ class ReportBudget(Request, frozen=True):
     """What a budget tracker allows a service, and what was spent of it."""
 
     service: Name
-    limit_usd: Annotated[float, Meta(gt=0.0, le=MAX_TOTAL_DOLLARS)]
+    limit_usd: Annotated[float, Meta(ge=LEAST_LIMIT_DOLLARS, le=MAX_TOTAL_DOLLARS)]
     period: ReportedPeriod
     """When what was spent begins at zero again."""
     spent_usd: Total

@@ -30,11 +30,14 @@ from buddyd.protocol.messages import (
     StartExecution,
 )
 from buddyd.storage.bulk import Insert
-from buddyd.storage.columns import columns, recorded
+from buddyd.storage.columns import columns, quickly_bound, recorded
 from buddyd.storage.ids import id_key, id_keys
 
 INSERT_EXECUTIONS = Insert(
-    "INSERT", "tier1_raw_metrics", ("seq", "recorded_at", *Execution.__struct_fields__)
+    "INSERT",
+    "tier1_raw_metrics",
+    ("seq", "recorded_at", *Execution.__struct_fields__),
+    no_empty={"error_type"},
 )
 
 INSERT_EVENTS = Insert(
@@ -177,7 +180,8 @@ class Batch:
 
     def _insert(self, connection: sqlite3.Connection) -> None:
         column, times = columns(self._executions), [self._now] * len(self._executions)
-        INSERT_EXECUTIONS.run(connection, (self._seqs, times, *column.values()))
+        values = quickly_bound(column).values()
+        INSERT_EXECUTIONS.run(connection, (self._seqs, times, *values))
         if self._events:
             INSERT_EVENTS.run(connection, tuple(zip(*self._event_rows, strict=True)))
         for kind, draft in self._names.items():

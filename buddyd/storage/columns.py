@@ -21,6 +21,16 @@ def columns(executions: Sequence[Execution]) -> Columns:
     return {name: list(map(get, executions)) for name, get in _getters.items()}
 
 
+def quickly_bound(column: Columns) -> Columns:
+    """The same for the database, in types that are bound as they are; an error of "" is none."""
+    return {
+        **column,
+        "success": list(map(int, column["success"])),
+        "browser_used": list(map(int, column["browser_used"])),
+        "error_type": [each or "" for each in column["error_type"]],
+    }
+
+
 def recorded(
     seqs: Iterable[int],
     recorded_at: Iterable[float],

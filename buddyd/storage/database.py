@@ -83,8 +83,11 @@ class Database:
         """
 
         def transaction(connection: sqlite3.Connection) -> T:
+            # Before this one, and not after the last: whoever waits for a commit is not kept
+            # waiting for more than that.
+            self._log_keeper.keep(connection)
             result = _transaction(connection, work)
-            self._look_at_files(connection)
+            self._look_at_files()
             return result
 
         return await self._run(self._writer, transaction)
@@ -122,8 +125,8 @@ class Database:
                 self._ownership.note(Past.DAMAGED)
             raise
 
-    def _look_at_files(self, connection: sqlite3.Connection) -> None:
-        """After a commit: see that it can be found again, and that the log stays short."""
+    def _look_at_files(self) -> None:
+        """After a commit: see that it can be found again."""
         log_file = _identity(self._log_path)
         if self._log_file is None:
             self._log_file = log_file
@@ -132,7 +135,6 @@ class Database:
                 f"The database {self.path} was deleted or replaced while it was in use; "
                 "what is written now would be lost."
             )
-        self._log_keeper.keep(connection)
 
 
 @asynccontextmanager

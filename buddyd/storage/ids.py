@@ -7,19 +7,19 @@ _DASHES = (8, 13, 18, 23)
 _BYTES = 16
 
 
-def id_key(execution_id: str) -> str | bytes:
+def id_key(execution_id: str) -> str | bytearray:
     """An id as it is kept: 16 bytes for a UUID in its usual form, which is half its size."""
     uuids = _of_uuids([execution_id])
     return execution_id if uuids is None else uuids[0]
 
 
-def id_keys(execution_ids: Sequence[str]) -> Sequence[str | bytes]:
+def id_keys(execution_ids: Sequence[str]) -> Sequence[str | bytearray]:
     """The same for each of many ids."""
     # As nearly always, where all are UUIDs.
     return _of_uuids(execution_ids) or [id_key(each) for each in execution_ids]
 
 
-def _of_uuids(execution_ids: Sequence[str]) -> list[bytes] | None:
+def _of_uuids(execution_ids: Sequence[str]) -> list[bytearray] | None:
     """The bytes of UUIDs; None where not all are UUIDs in their usual form."""
     if set(map(len, execution_ids)) != {_LENGTH}:
         return None
@@ -29,7 +29,7 @@ def _of_uuids(execution_ids: Sequence[str]) -> list[bytes] | None:
         return None
     digits = text.replace("-", "")
     try:
-        value = bytes.fromhex(digits)
+        value = bytearray.fromhex(digits)
     except ValueError:
         return None
     # What is kept must be these ids and no others: no capitals, no blanks, no dash more.

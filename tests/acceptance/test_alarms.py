@@ -31,12 +31,13 @@ def test_an_agent_that_falls_silent_is_logged_and_subscribers_are_told(
     with Client(daemon.socket) as client, Client(daemon.socket).subscribe("changed") as changes:
         client.report_agent("scout", queue_depth=2)
         heard = time.monotonic()
+        assert isinstance(next(changes), Changed)
         said = daemon.wait_for("alarming finding")
         assert time.monotonic() - heard < OFFLINE_SECONDS + 5
         (finding,) = client.get_risk_patterns().findings
         assert (said["finding_id"], said["agent_id"]) == (finding.finding_id, "scout")
         assert said["summary"] == "scout fell silent with 2 tasks waiting or open."
-        # The heartbeat changed no risks; that it did not come again has, before the minute turns.
+        # The heartbeat was told; that it did not come again is, too, before the minute turns.
         assert any(isinstance(each, Changed) and "risks" in each.answers for each in changes)
         assert time.monotonic() - heard < OFFLINE_SECONDS + 20
 

@@ -4,8 +4,10 @@ A bound is what was measured, and a little more. Whoever makes the work cheaper 
 has to raise it says why.
 """
 
+import sqlite3
 import sys
 import threading
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
@@ -33,7 +35,7 @@ from buddyd.storage.database import Database
 from tests.actors.house import House, at_work, statements, until
 from tests.bench import load
 from tests.faults.kill_support import TracedDaemon, calls, needs_strace
-from tests.storage.records import execution, records
+from tests.storage.records import NOW, execution, records
 from tests.support.daemon import running_daemon
 
 RECORDS = 1_000
@@ -164,6 +166,36 @@ async def test_a_query_leaves_the_database_alone(tmp_path: Path) -> None:
                 await house.query(name, request)
         assert work.statements == []
         assert work.hops == 0
+
+
+@contextmanager
+def adapters_asked() -> Iterator[Counter[str]]:
+    """Of the types that are not bound as they are, how many values adapters were asked about."""
+    asked: Counter[str] = Counter()
+    kinds: list[type] = [bool, bytes, type(None)]
+    for kind in kinds:
+
+        def adapt(value: object, name: str = kind.__name__) -> object:
+            asked[name] += 1
+            return value
+
+        sqlite3.register_adapter(kind, adapt)
+    try:
+        yield asked
+    finally:
+        for kind in kinds:
+            del sqlite3.adapters[kind, sqlite3.PrepareProtocol]
+
+
+@pytest.mark.anyio
+async def test_executions_are_bound_without_a_question_to_an_adapter(tmp_path: Path) -> None:
+    executions = list(load.executions(500, lambda _: NOW))
+    async with at_work(tmp_path / "db") as house:
+        envelope = Envelope(records(*executions), lambda _: None)
+        with adapters_asked() as asked:
+            await house.inbox.put(envelope)
+            await until(lambda: not envelope.unanswered)
+    assert asked == {}
 
 
 # Calls of functions

@@ -110,7 +110,7 @@ def test_a_wrong_report_is_refused_with_what_is_wrong(tmp_path: Path) -> None:
         errors = [answer["error"] for answer in answers]
         assert [error["data"]["path"] for error in errors] == [path for _, _, path in WRONG]
         assert {error["code"] for error in errors} == {-32602}
-        assert "expected a number, above 0" in errors[6]["message"]
+        assert "expected a number, at least 1e-09" in errors[6]["message"]
         assert "expected day, month or total" in errors[7]["message"]
         assert costs(daemon)["reconciliation"] == costs(daemon)["budgets"] == []
 

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from buddyd.domain.execution import Execution
 from buddyd.storage.appending import INSERT_EXECUTIONS, INSERT_IDS
-from buddyd.storage.columns import columns
+from buddyd.storage.columns import columns, quickly_bound
 from buddyd.storage.ids import id_keys
 from buddyd.storage.schema import migrate
 from tests.bench import load
@@ -23,7 +23,7 @@ BATCH = 500
 CHECKPOINT_PAGES = 1_000
 HOUR = 480_000
 
-Keys = Callable[[Sequence[str]], Sequence[str | bytes]]
+Keys = Callable[[Sequence[str]], Sequence[str | bytearray]]
 
 
 class Layout(Struct, frozen=True):
@@ -115,7 +115,7 @@ def _cost(layout: Layout) -> Cost:
 def _insert(
     connection: sqlite3.Connection, layout: Layout, executions: Sequence[Execution], first: int
 ) -> None:
-    column = dict(columns(executions))
+    column = dict(quickly_bound(columns(executions)))
     for name in ("agent_id", "tool_name"):
         column[name] = list(map(layout.names, column[name]))
     connection.execute("BEGIN IMMEDIATE")

@@ -36,6 +36,7 @@ from tests.bench.measuring import (
 from tests.support.buddyctl import environment
 
 REST_SECONDS = 3.0
+DAYS, PARTS_OF_A_DAY = 3, 5
 STARTS = 5
 TRAFFIC_AFTER_START = 5_000
 COMMANDS_PER_ROUND = 3
@@ -59,24 +60,30 @@ def memory(plan: Plan, databases: Databases) -> Table:
         daemon.settle()
         time.sleep(REST_SECONDS)
         large = daemon.memory
-    shares = _replayed(plan.large)
-    half, end = shares[len(shares) // 2 - 1], shares[-1]
-    rows = size(plan.large)
+    day = plan.large // 2
+    shares = _replayed(day)
+    before, end = shares[-1 - PARTS_OF_A_DAY], shares[-1]
     how = (
-        "Resident set. A day replayed: records in the order of their times, as fast as they go in."
+        "Resident set. A day replayed: records in the order of their times, as fast as they go in. "
+        "The first time fills the windows of a day, and what is kept of findings."
     )
     return Table(
         "Memory",
         how,
         [
             line("idle, empty", megabytes(idle), idle, IDLE_BAR),
-            line(f"started on {rows} rows, after every query", megabytes(large), large, LARGE_BAR),
             line(
-                f"a day replayed twice, {rows} records in all: at the end",
+                f"started on {size(plan.large)} rows, after every query",
+                megabytes(large),
+                large,
+                LARGE_BAR,
+            ),
+            line(
+                f"a day of {size(day)} records replayed {DAYS} times: at the end",
                 megabytes(end),
-                end / half,
+                end / before,
                 FLAT_BAR,
-                beside=f"{megabytes(half)} after the first",
+                beside=f"{megabytes(before)} a day before",
                 is_ratio=True,
             ),
             line(
@@ -84,20 +91,21 @@ def memory(plan: Plan, databases: Databases) -> Table:
                 megabytes(max(shares)),
                 max(shares),
                 LARGE_BAR,
-                beside="by tenths: " + ", ".join(f"{each / 1e6:.0f}" for each in shares),
+                beside="by fifths of a day: " + ", ".join(f"{each / 1e6:.0f}" for each in shares),
             ),
         ],
     )
 
 
 def _replayed(rows: int) -> list[int]:
-    """Resident bytes after each tenth of the traffic, which is that of one day, twice."""
-    at = over_a_day(rows // 2)
-    tenth = rows // 10
+    """Resident bytes after each part of the traffic, which is that of one day again and again."""
+    part = rows // PARTS_OF_A_DAY
+    at = over_a_day(rows)
     shares = []
     with running() as daemon:
-        for number in range(10):
-            records = load.executions(tenth, partial(_later, at, number % 5 * tenth), seed=number)
+        for number in range(DAYS * PARTS_OF_A_DAY):
+            begin = number % PARTS_OF_A_DAY * part
+            records = load.executions(part, partial(_later, at, begin), seed=number)
             load.drive(daemon.socket, [load.batches(records, BATCH)], IN_FLIGHT)
             daemon.settle()
             shares.append(daemon.memory)

@@ -70,10 +70,25 @@ def test_from_thirty_executions_on_the_spread_is_known(executions: int) -> None:
     assert (executions in found) == (executions < 30)
 
 
+@pytest.mark.parametrize("executions", range(5, 30))
+def test_what_is_above_the_factor_of_a_price_that_never_varied_is_unusual(executions: int) -> None:
+    found = findings([0.03] * executions + [0.0601])
+    assert found[executions].unusual
+    assert findings([0.03] * executions + [0.06]) == {}
+
+
+def test_of_few_costs_that_vary_widely_another_such_is_a_spike_but_not_unusual() -> None:
+    wild = [1.0, 2.0, 5.0, 1.0, 3.0, 4.0]
+    assert not findings([*wild, 7.0])[6].unusual
+    assert findings([*wild, 40.0])[6].unusual
+
+
 def agree(costs: list[float], factor: float, least: int) -> None:
     expected = cost_findings(costs, factor, least)
     found = findings(costs, factor, least)
-    assert [(n, f.kind) for n, f in found.items()] == [(e.place, e.kind) for e in expected]
+    assert [(n, f.kind, f.unusual) for n, f in found.items()] == [
+        (e.place, e.kind, e.unusual) for e in expected
+    ]
     assert all(math.isclose(found[e.place].usual, e.usual, rel_tol=1e-9) for e in expected)
     for e in expected:
         if e.kind == "rise":

@@ -270,6 +270,7 @@ RISKS = a.RiskPatterns(
             tool_name=TOOL,
             cost=9.0,
             average_cost=0.5,
+            unusual=True,
             ratio=18.0,
             timestamp=EARLIER,
         )

@@ -84,8 +84,8 @@ IDS = (
     "😀" * 64,
 )
 ERRORS = (None, None, "timeout", "rate limit", "unknown", "~other", "é" * 128)
-DURATIONS = (0.0, 1e-6, 0.01, 0.010001, 1.5, 30.0, 299.999999, 3600.0, 90_000.0, 2_592_000.0)
-COSTS = (0.0, 1e-9, 0.01, 0.02, 0.020000001, 0.3, 1e6)
+DURATIONS = (0.0, 4e-7, 1e-6, 0.01, 0.010001, 1.5, 30.0, 299.999999, 3600.0, 90_000.0, 2_592_000.0)
+COSTS = (0.0, 4e-10, 1e-9, 0.01, 0.02, 0.020000001, 0.3, 1e6)
 TOKENS = (0, 1, 999, 10**12)
 
 Then = Literal["go on", "ask", "put away", "restart", "crash"]
@@ -279,7 +279,7 @@ REPORTS = st.builds(
 BUDGET_REPORTS = st.builds(
     ReportBudget,
     service=st.sampled_from(("llm", "maps")),
-    limit_usd=st.sampled_from((0.5, 20.0, 1e9)),
+    limit_usd=st.sampled_from((1e-9, 0.5, 20.0, 1e9)),
     period=st.sampled_from(("day", "day", "month", "total")),
     spent_usd=st.sampled_from((0.0, 0.1, 7.25, 19.999999999, 1e9)),
 )

@@ -109,7 +109,9 @@ def _failure(failure: RecentFailure, tool: str, now: str) -> list[Cell]:
 def _anomaly(anomaly: CostAnomaly, now: str) -> list[Cell]:
     return [
         cells.ago(anomaly.timestamp, now),
-        cells.word(anomaly.kind, {"spike": "warning", "rise": "bad"}),
+        cells.word(
+            anomaly.kind, {"spike": "warning" if anomaly.unusual else "quiet", "rise": "bad"}
+        ),
         cells.name(anomaly.tool_name),
         cells.name(anomaly.agent_id),
         cells.money(anomaly.cost),
