@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-import anyio
 import msgspec
 import structlog
 from msgspec import UNSET
@@ -17,8 +16,12 @@ from buddyd.domain.answers import (
     DaemonStatus,
     Everything,
     Executions,
+    Findings,
+    RiskHistory,
+    RiskPatterns,
 )
 from buddyd.domain.execution import MAX_AHEAD_SECONDS, Execution
+from buddyd.domain.reporting import history_with_budgets, with_budgets
 from buddyd.domain.windows import rfc3339
 from buddyd.errors import FatalError, InvalidParams, Unavailable
 from buddyd.feed import Feed
@@ -49,7 +52,7 @@ from buddyd.protocol.messages import (
     Subscribe,
     Unsubscribe,
 )
-from buddyd.runtime.channels import Deliver, Envelope, Mailbox, ask
+from buddyd.runtime.channels import Deliver, Envelope, Mailbox, ask, ask_each, outcome
 from buddyd.server.outlet import Outlet
 from buddyd.storage import backup, tier1
 from buddyd.storage.appending import Submission, Submitted
@@ -70,6 +73,9 @@ OWNERS: dict[str, tuple[type[Request], ...]] = {
     "cost": (GetApiUsageAndCosting,),
     "risk": (GetRiskPatterns, GetToolRecommendations, GetRiskHistory),
 }
+
+BUDGETS = "cost"
+"""Who has the findings about budgets, and is asked for its share where others have the rest."""
 
 # What `get_all` asks, by the name under which it answers.
 _SIX: dict[str, Request] = {
@@ -141,6 +147,9 @@ class Dispatcher:
             ):
                 submitted = self._submitted(request)
                 await self._collector.put(Envelope(submitted, deliver))
+            case GetRiskPatterns() | GetRiskHistory():
+                asked = {"risks": self._asked(request), "budgets": self._asked(request, BUDGETS)}
+                await ask_each(asked, _then(partial(_risks, request), deliver))
             case Ping():
                 deliver(self._health.pong())
             case Subscribe():
@@ -150,8 +159,8 @@ class Dispatcher:
             case _ if desk := self._desks.get(type(request)):
                 deliver(await self._at(desk, request))
             case _:
-                asked = Asked(request, self._journal.last_seq)
-                await self._owners[type(request)].put(Envelope(asked, deliver))
+                mailbox, message = self._asked(request)
+                await mailbox.put(Envelope(message, deliver))
 
     async def _at(self, desk: Desk, request: Request) -> Answer:
         """What a desk answers; what cannot be survived is not survived here either."""
@@ -201,30 +210,27 @@ class Dispatcher:
             path,
         )
 
+    def _asked(
+        self, request: Request, name: str | None = None
+    ) -> tuple[Mailbox[ProjectionMessage], ProjectionMessage]:
+        """Whom to ask, by default whose request it is, and the message that does."""
+        mailbox = self._owners[type(request)] if name is None else self._projections[name]
+        return mailbox, Asked(request, self._journal.last_seq)
+
     async def _ask(self, request: Request) -> Answer:
-        asked = Asked(request, self._journal.last_seq)
-        answer = await ask(self._owners[type(request)], asked)
+        answer = await ask(*self._asked(request))
         assert isinstance(answer, Answer)  # noqa: S101 - anything else was raised
         return answer
 
     async def _everything(self, _: Request) -> Answer:
-        outcomes: dict[str, object] = {}
-        all_answered = anyio.Event()
-
-        def take(name: str, outcome: object) -> None:
-            outcomes[name] = outcome
-            if len(outcomes) == len(_SIX):
-                all_answered.set()
-
-        for name, request in _SIX.items():
-            asked = Asked(request, self._journal.last_seq)
-            await self._owners[type(request)].put(Envelope(asked, partial(take, name)))
-        await all_answered.wait()
-        for outcome in outcomes.values():
-            if isinstance(outcome, BaseException):
-                raise outcome
+        asked = {name: self._asked(request) for name, request in _SIX.items()}
+        asked["budgets"] = self._asked(_SIX["risks"], BUDGETS)
+        answers = await outcome(partial(ask_each, asked))
+        assert isinstance(answers, dict)  # noqa: S101 - anything else was raised
+        answers["risks"] = _risks(_SIX["risks"], answers)
+        del answers["budgets"]
         # msgspec's constructors check nothing, but each name stands beside its own request.
-        return Everything(timestamp=rfc3339(self._clock()), **outcomes)  # type: ignore[arg-type]
+        return Everything(timestamp=rfc3339(self._clock()), **answers)
 
     async def _executions(self, request: Request) -> Executions:
         assert isinstance(request, GetExecutions)  # noqa: S101 - the table says so
@@ -251,3 +257,23 @@ class Dispatcher:
         size = await backup.write(self._database.path, path)
         log.info("backup written", path=str(path), bytes=size)
         return BackupDone(timestamp=rfc3339(self._clock()), path=str(path), size_bytes=size)
+
+
+def _then(combine: Callable[[dict[str, object]], Answer], deliver: Deliver) -> Deliver:
+    """Delivers what `combine` makes of several answers; an error stands for all of them."""
+
+    def take(answers: object) -> None:
+        deliver(combine(answers) if isinstance(answers, dict) else answers)
+
+    return take
+
+
+def _risks(request: Request, answers: dict[str, object]) -> Answer:
+    """What the risk actor answered, with the findings about budgets."""
+    risks, of_budgets = answers["risks"], answers["budgets"]
+    assert isinstance(of_budgets, Findings)  # noqa: S101 - so the actors answer this request
+    if isinstance(request, GetRiskHistory):
+        assert isinstance(risks, RiskHistory)  # noqa: S101 - the same
+        return history_with_budgets(risks, of_budgets, request.limit)
+    assert isinstance(risks, RiskPatterns)  # noqa: S101 - the same
+    return with_budgets(risks, of_budgets)

@@ -9,7 +9,7 @@ import math
 import re
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
@@ -38,8 +38,8 @@ from buddyd.protocol.messages import (
     ReportCosts,
     StartExecution,
 )
+from tests import oracle_budgets, oracle_money
 from tests import oracle_findings as findings
-from tests import oracle_money
 from tests.oracle_findings import Span
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
@@ -341,6 +341,14 @@ def outlook(values: Sequence[float], hours: Sequence[int], ceiling: float) -> Ou
 # The oracle
 
 
+About = Callable[[Span], bool]
+"""Which findings somebody wants."""
+
+
+def everything(_: Span) -> bool:
+    return True
+
+
 class Oracle:
     """Everything that was sent to a daemon, in the order of the commits, and what it answers."""
 
@@ -590,8 +598,9 @@ class Oracle:
             "tool_profiles": profiles,
         }
 
-    def get_risk_patterns(self, now: float) -> Json:
-        day, lasting = self._executions(self._day(now)), self._lasting(now)
+    def get_risk_patterns(self, now: float, about: About = everything) -> Json:
+        day = self._executions(self._day(now))
+        lasting = [span for span in self._lasting(now) if about(span)]
         anomalies = [found for found in self._anomalies() if found[0].finished_at >= self._day(now)]
         anomalies.sort(key=lambda found: (-found[0].finished_at, -found[0].seq))
         return {
@@ -621,9 +630,9 @@ class Oracle:
             "total_findings": len(lasting),
         }
 
-    def get_risk_history(self, now: float, limit: int = 100) -> Json:
+    def get_risk_history(self, now: float, limit: int = 100, about: About = everything) -> Json:
         month = self._month(now)
-        spans = [s for s in self._spans(now) if (s.ended_by(now) or now) >= month]
+        spans = [s for s in self._spans(now) if (s.ended_by(now) or now) >= month and about(s)]
         spans.sort(key=lambda span: (-span.began, *_place(span)))
         return {
             "timestamp": rfc3339(now),
@@ -898,7 +907,8 @@ class Oracle:
         costly = [e for e in executions if e.cost]
         for (agent, tool), own in _grouped(costly, lambda e: (e.agent, e.tool)).items():
             spans += findings.rises(agent, tool, own, risen)
-        return spans
+        zone = config.timezone(rules)
+        return spans + oracle_budgets.findings(rules.budget, self.entries, zone, now)
 
     def _lasting(self, now: float) -> list[Span]:
         """The worst first, and of those the one that began last."""
@@ -907,7 +917,8 @@ class Oracle:
         return sorted(lasting, key=lambda s: (ranks.index(s.severity), -s.began, *_place(s)))
 
     def _finding(self, span: Span, now: float) -> Json:
-        subject = {name: span.subject.get(name) for name in ("agent_id", "tool_name", "task_id")}
+        subjects = ("agent_id", "tool_name", "task_id", "service")
+        subject = {name: span.subject.get(name) for name in subjects}
         evidence = dict.fromkeys(("failed", "error_type", "value", "usual", "ratio", "waiting"))
         evidence |= span.evidence
         failed, executions = evidence["failed"], evidence["executions"]
@@ -1133,10 +1144,10 @@ class AgentFacts:
         return max(times + [e.recorded_at for e in self.reports])
 
 
-def _place(span: Span) -> tuple[str, str, str, str, int]:
+def _place(span: Span) -> tuple[str, str, str, str, int, str]:
     """Among findings that began at the same time."""
     of = span.subject.get
-    return span.kind, of("agent_id", ""), of("tool_name", ""), of("task_id", ""), span.seq
+    return span.kind, of("agent_id", ""), of("tool_name", ""), of("task_id", ""), span.seq, span.key
 
 
 def _given(value: Any, otherwise: T) -> Any | T:  # noqa: ANN401 - any field of a request

@@ -32,6 +32,8 @@ class Span(Struct):
     subject: dict[str, str]
     evidence: dict[str, Any]
     ended: float | None = None
+    key: str = ""
+    """Of a budget: which one, and of which period."""
 
     def end(self, at: float) -> None:
         self.ended = min(max(self.last, at), self.last + self.patience)

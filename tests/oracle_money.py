@@ -156,7 +156,7 @@ def _use(  # noqa: PLR0917 - the facts of one budget
     exhausted = used is not None and used >= limit
     times: list[float | None] = [None, None, None]
     if used is not None and not exhausted:
-        end = now + 30 * DAY if limits is None else limits[1]
+        end = at + 30 * DAY if limits is None else limits[1]
         found = gone(float(limit - used), rate, _variance(pieces, rate, hours), hours)
         late = [max(now, at + each * HOUR) for each in found]
         times = [time if time < end else None for time in late]

@@ -1,20 +1,29 @@
-"""Cost: usage, costs, and what storing the records takes."""
+"""Cost: usage, costs, what storing the records takes, and budgets that are used up."""
 
 from collections.abc import Callable
 
 import structlog
 
 from buddyd.actors.projecting import Environment, ProjectionActor
-from buddyd.domain.answers import Answer, BudgetUse
+from buddyd.actors.wanted import wanted
+from buddyd.domain.answers import Answer
 from buddyd.domain.costs import Costs
+from buddyd.domain.findings import Case
+from buddyd.domain.reporting import describe
 from buddyd.domain.settings import DomainSettings
-from buddyd.protocol.messages import GetApiUsageAndCosting, Request
+from buddyd.domain.windows import rfc3339
+from buddyd.protocol.messages import (
+    GetApiUsageAndCosting,
+    GetRiskHistory,
+    GetRiskPatterns,
+    Request,
+)
 
 log = structlog.get_logger()
 
 
 class CostActor(ProjectionActor[Costs]):
-    """Answers for usage and costs."""
+    """Answers for usage and costs, and finds budgets that are used up, or will be."""
 
     def __init__(
         self,
@@ -28,13 +37,17 @@ class CostActor(ProjectionActor[Costs]):
 
     def _begin(self) -> None:
         super()._begin()
-        self._warnings: list[BudgetUse] = []
+        self._warnings: list[Case] = []
 
     async def answer(self, request: Request, now: float) -> Answer:
-        """Answer a request."""
+        """Answer a request, for findings with those about budgets."""
         match request:
             case GetApiUsageAndCosting():
                 return self.projection.answer(now, self._database_bytes())
+            case GetRiskPatterns():
+                return self.projection.lasting_findings(now)
+            case GetRiskHistory() as asked:
+                return self.projection.past_findings(now, asked.limit, wanted(asked, now))
         raise TypeError(request)
 
     async def checkpoint(self) -> int:
@@ -50,17 +63,22 @@ class CostActor(ProjectionActor[Costs]):
 
     def report(self) -> None:
         """Log the budgets that are used up, or will be before their period ends."""
-        for use in self._warnings:
-            if use.warning is not None:
-                log.warning(
-                    "budget warning",
-                    severity=use.warning.severity,
-                    scope=use.scope,
-                    name=use.name,
-                    period=use.period,
-                    limit=use.limit,
-                    used=use.used,
-                    exhausted_at=use.exhausted_at,
-                    summary=use.warning.message,
-                )
+        for case in self._warnings:
+            self._report_one(case)
         self._warnings = []
+
+    def _report_one(self, case: Case) -> None:
+        found, facts = describe(case, self._clock()), case.budget
+        assert facts is not None  # noqa: S101 - it has no others
+        log.warning(
+            "budget warning",
+            finding_id=found.finding_id,
+            severity=found.severity,
+            scope=facts.scope,
+            name=facts.name,
+            period=facts.period,
+            limit=found.evidence.usual,
+            used=found.evidence.value,
+            exhausted_at=None if facts.lasts_until is None else rfc3339(facts.lasts_until),
+            summary=found.summary,
+        )

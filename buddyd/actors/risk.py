@@ -4,12 +4,11 @@ import math
 from collections.abc import Callable
 
 import structlog
-from msgspec import UNSET
 
 from buddyd.actors.messages import ProjectionMessage
 from buddyd.actors.projecting import Environment, ProjectionActor
+from buddyd.actors.wanted import wanted
 from buddyd.domain.answers import Answer, CostAnomaly, RiskFinding
-from buddyd.domain.findings import Case
 from buddyd.domain.risk import Risks
 from buddyd.domain.settings import DomainSettings
 from buddyd.protocol.messages import (
@@ -81,7 +80,7 @@ class RiskActor(ProjectionActor[Risks]):
         return math.inf if self._heard_from is None else self._heard_from
 
     async def answer(self, request: Request, now: float) -> Answer:
-        """Answer a request."""
+        """Answer a request, for findings with all but those about budgets."""
         match request:
             case GetRiskPatterns():
                 return self.projection.answer(now)
@@ -143,18 +142,3 @@ def _report_cost(anomaly: CostAnomaly) -> None:
         average_cost=round(anomaly.average_cost, 9),
         ratio=round(anomaly.ratio, 2),
     )
-
-
-def wanted(asked: GetRiskHistory, now: float) -> Callable[[Case], bool]:
-    """Whether a finding is one of those that were asked for."""
-
-    def fits(case: Case) -> bool:
-        ended = case.ended_by(now)
-        return (
-            (asked.since is UNSET or ended is None or ended >= asked.since)
-            and asked.kind in {UNSET, case.kind}
-            and asked.agent_id in {UNSET, case.agent}
-            and asked.tool_name in {UNSET, case.tool}
-        )
-
-    return fits

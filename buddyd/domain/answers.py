@@ -31,6 +31,7 @@ FindingKind = Literal[
     "slow_down",
     "loop",
     "silent",
+    "budget",
 ]
 EventName = Literal["execution", "changed"]
 AnswerName = Literal["agents", "capacity", "pipeline", "costs", "learning", "risks"]
@@ -403,7 +404,7 @@ class Evidence(Answer, frozen=True):
     waiting: int | None
     """Tasks that waited or were open."""
     execution_ids: list[str]
-    """The latest ten."""
+    """The latest ten; of a budget, the ten that cost most."""
 
 
 class RiskFinding(Answer, frozen=True):
@@ -417,11 +418,20 @@ class RiskFinding(Answer, frozen=True):
     agent_id: str | None
     tool_name: str | None
     task_id: str | None
+    service: str | None
+    """Whose reported budget it is about."""
     began: str
     ended: str | None
     """None while it lasts."""
     summary: str
     evidence: Evidence
+
+
+class Findings(Answer, frozen=True):
+    """One actor's share of the findings; those of all together are told."""
+
+    total_findings: int
+    findings: list[RiskFinding]
 
 
 class RiskHistory(Answer, frozen=True):

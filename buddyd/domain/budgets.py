@@ -1,6 +1,7 @@
 """Budgets: how much of each is used, when it will be used up, and a warning before it is."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from datetime import tzinfo
 from itertools import pairwise
 
@@ -24,9 +25,11 @@ from buddyd.domain.windows import HOUR, in_words, rfc3339
 MOST_SERVICES = 100
 """Services that are remembered; the one reported longest ago makes room."""
 HORIZON = 30 * DAY
-"""How far ahead the end of a budget without a period is looked for, in seconds."""
+"""How far ahead of its last report the end of a budget without a period is looked for, seconds."""
 QUARTERS_PER_HOUR = 4
 _PERIODS = {"day": " a day", "month": " a month", "total": ""}
+Quarters = Mapping[int, Sequence[int]]
+"""Executions in quarters of an hour, and what was spent on them."""
 
 
 class Use(Struct, frozen=True, kw_only=True):
@@ -41,13 +44,31 @@ class Use(Struct, frozen=True, kw_only=True):
     burn: Burn
     at: float
     """When it was so."""
+    executions: int = 0
+    """How many there were in the period; of a service that is not known."""
     counted_since: float | None = None
     reported_at: float | None = None
+
+    @property
+    def key(self) -> str:
+        """This budget in this period; with another limit it is another one."""
+        start = "" if self.span is None else self.span.start
+        return "\x1f".join(map(str, (self.scope, self.name or "", self.period, start, self.limit)))
+
+    @property
+    def end(self) -> float:
+        """Until when what is known of it says something."""
+        return self.at + HORIZON if self.span is None else self.span.end
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether it is used up."""
+        return self.used is not None and self.used >= self.limit
 
     def answer(self, now: float) -> BudgetUse:
         """The same as it is told at `now`."""
         low, likely, high = self._exhaustion(now)
-        used, exhausted = self.used, self.used is not None and self.used >= self.limit
+        used = self.used
         return BudgetUse(
             scope=self.scope,
             name=self.name,
@@ -61,41 +82,65 @@ class Use(Struct, frozen=True, kw_only=True):
             reported_at=_told(self.reported_at),
             rate=self.burn.rate / NANODOLLARS,
             rate_hours=self.burn.hours,
-            exhausted=exhausted,
+            exhausted=self.exhausted,
             exhausted_at=_told(likely),
             exhausted_low=_told(low),
             exhausted_high=_told(high),
-            warning=self._warning(low, likely, exhausted=exhausted),
+            warning=self._warning(low, likely),
         )
+
+    def lasts_until(self, now: float, share: float = 1.0) -> float:
+        """When `share` of what is left is likely to be spent, as it is told at `now`.
+
+        Infinity where that is not to be expected. It must not be used up.
+        """
+        if self.used is None:
+            return math.inf
+        return self._in(share * exhaustion(self.limit - self.used, self.burn).likely, now)
 
     def _exhaustion(self, now: float) -> tuple[float | None, float | None, float | None]:
         """When it will be used up, with the interval; None where that is beyond its period."""
-        if self.used is None or self.used >= self.limit:
+        if self.used is None or self.exhausted:
             return None, None, None
-        end = now + HORIZON if self.span is None else self.span.end
         low, likely, high = (
-            # What a report of some time ago lets expect for the meantime, it does not know.
-            time if (time := max(now, self.at + hours * HOUR)) < end else None
+            time if (time := self._in(hours, now)) < self.end else None
             for hours in exhaustion(self.limit - self.used, self.burn)
         )
         return low, likely, high
 
-    def _warning(
-        self, low: float | None, likely: float | None, *, exhausted: bool
-    ) -> BudgetWarning | None:
-        budget = f"The budget of {_money(self.limit)}{_PERIODS[self.period]}"
-        spent = f"{_money(self.used or 0)} of it {'are' if self.used else 'is'} spent"
+    def _in(self, hours: float, now: float) -> float:
+        """When so many hours have passed, or `now`: of the meantime it does not know."""
+        return max(now, self.at + hours * HOUR)
+
+    def _warning(self, low: float | None, likely: float | None) -> BudgetWarning | None:
         severity: Severity
-        if exhausted:
-            severity, message = "alarm", f"{budget} is used up: {spent}."
-        elif likely is not None:
-            rate = f"at {_money(round(self.burn.rate))} an hour"
-            severity, message = "warning", f"{budget} will last until {in_words(likely)} {rate}."
+        budget = named(self.scope, self.name, self.period, self.limit)
+        if self.exhausted or likely is not None:
+            severity = "alarm" if self.exhausted else "warning"
+            message = expected(budget, self.used or 0, self.burn.rate, likely)
         elif low is not None:
             severity, message = "info", f"{budget} may be used up as early as {in_words(low)}."
         else:
             return None
         return BudgetWarning(severity=severity, message=message)
+
+
+# In words; money in billionths of a dollar
+
+
+def named(scope: BudgetScope, name: str | None, period: ReportedPeriod, limit: float) -> str:
+    """A budget as the subject of a sentence."""
+    whom = "" if scope == "all" else f" for {name}"
+    return f"The budget of {_money(limit)}{_PERIODS[period]}{whom}"
+
+
+def expected(budget: str, used: float, rate: float, lasts_until: float | None) -> str:
+    """How long a budget will last at `rate` an hour, or that it is used up, where that is None."""
+    spent = f"{_money(used)} of it {'are' if used else 'is'} spent."
+    if lasts_until is None:
+        return f"{budget} is used up: {spent}"
+    until = f"{in_words(lasts_until)} at {_money(round(rate))} an hour"
+    return f"{budget} will last until {until}; {spent}"
 
 
 # Budgets of the configuration
@@ -110,31 +155,37 @@ def configured(ledger: Ledger, budgets: tuple[Budget, ...], now: float, zone: tz
     return [_configured(ledger, budget, recent[scope_of(budget)], now, zone) for budget in budgets]
 
 
-def _configured(
-    ledger: Ledger, budget: Budget, recent: Mapping[int, int], now: float, zone: tzinfo
-) -> Use:
+def _configured(ledger: Ledger, budget: Budget, recent: Quarters, now: float, zone: tzinfo) -> Use:
     scope = scope_of(budget)
     span = period(budget.period, now, zone)
-    first = quarter_of(span.start)
-    of_day = sum(cost for quarter, cost in recent.items() if quarter >= first)
+    executions, used = (
+        _since(span.start, recent) if budget.period == "day" else ledger.of_month(scope)
+    )
     return Use(
         scope="agent" if budget.agent else "tool" if budget.tool else "all",
         name=budget.agent or budget.tool,
         period=budget.period,
         span=span,
         limit=budget.limit,
-        used=of_day if budget.period == "day" else ledger.of_month(scope),
+        used=used,
         burn=_burn_of_quarters(recent, now),
         at=now,
+        executions=executions,
         counted_since=max(span.start, ledger.known_since(scope)),
     )
 
 
-def _burn_of_quarters(recent: Mapping[int, int], now: float) -> Burn:
+def _since(time: float, recent: Quarters) -> tuple[int, int]:
+    first = quarter_of(time)
+    cells = [cell for quarter, cell in recent.items() if quarter >= first]
+    return sum(cell[0] for cell in cells), sum(cell[1] for cell in cells)
+
+
+def _burn_of_quarters(recent: Quarters, now: float) -> Burn:
     """By whole hours back from the end of this quarter, up to the first one with spending."""
     current = quarter_of(now)
     spent = [0] * HOURS_OF_RATE
-    for quarter, cost in recent.items():
+    for quarter, (_, cost) in recent.items():
         ago = max(0, current - quarter) // QUARTERS_PER_HOUR
         if ago < HOURS_OF_RATE:
             spent[ago] += cost
@@ -213,6 +264,6 @@ def _told(time: float | None) -> str | None:
     return None if time is None else rfc3339(time)
 
 
-def _money(nanodollars: int) -> str:
+def _money(nanodollars: float) -> str:
     dollars = nanodollars / NANODOLLARS
     return f"${dollars:,.2f}" if dollars >= 1 or not dollars else f"${dollars:.4g}"

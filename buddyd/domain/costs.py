@@ -1,30 +1,30 @@
 """What the agents used, what it cost, and what keeping the records costs."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
-from buddyd.domain import budgets
+from buddyd.domain import findings
+from buddyd.domain.alarms import BudgetWarnings
 from buddyd.domain.answers import (
     ApiUsage,
-    BudgetUse,
     Costing,
+    Findings,
     Reconciliation,
     StorageUsage,
     UsageAndCosting,
 )
+from buddyd.domain.findings import Case, Wanted
 from buddyd.domain.journal import (
     LARGEST_INTEGER,
     NANODOLLARS,
-    BudgetReported,
     CostsReported,
-    JournalEntry,
     ratio,
 )
-from buddyd.domain.ledger import Ledger
+from buddyd.domain.overspending import Overspending
 from buddyd.domain.projection import Change, Projection
 from buddyd.domain.reconciliation import Sources
+from buddyd.domain.reporting import FINDINGS_SHOWN, describe
 from buddyd.domain.segment import Segment
 from buddyd.domain.settings import DomainSettings
-from buddyd.domain.warnings import BudgetWarnings
 from buddyd.domain.windows import (
     GRACE_HOURS,
     GRACE_MINUTES,
@@ -48,7 +48,7 @@ _ALL = ""
 
 
 class Costs(Projection):
-    """The answer to `get_api_usage_and_costing`."""
+    """The answer to `get_api_usage_and_costing`, and the findings about budgets."""
 
     def __init__(self, settings: DomainSettings) -> None:
         self._settings = settings
@@ -59,9 +59,8 @@ class Costs(Projection):
         # Executions that Tier 1 keeps, and the hours that Tier 2 keeps.
         self._tier1 = Window(GRACE_MINUTES)
         self._tier2 = Buckets()
-        self._ledger = Ledger(settings.budgets, settings.zone)
         self._sources = Sources()
-        self._services = budgets.Services()
+        self._overspending = Overspending(settings)
         self._warnings = BudgetWarnings()
         # Executions, costs and estimates of all tools by minute, as far as they were asked for.
         self._minutes: dict[int, Cell] = {}
@@ -71,9 +70,8 @@ class Costs(Projection):
             "tier1": self._tier1,
             "tier2": self._tier2,
             "sources": self._sources.table,
-            "services": self._services.table,
             "warned": self._warnings.warned,
-            **self._ledger.parts,
+            **self._overspending.parts,
         }
 
     def fold(self, segment: Segment) -> None:
@@ -86,9 +84,11 @@ class Costs(Projection):
             self._minutes.pop(tool.minute, None)
         for agent in segment.agent_sums:
             self._by_agent.add(agent.minute, agent.name, (agent.executions, agent.cost))
-        self._ledger.fold(segment)
+        self._overspending.fold(segment)
         if segment.has_events:
-            self._take_reports(segment.entries)
+            for entry in segment.entries:
+                if isinstance(entry, CostsReported):
+                    self._sources.take(entry)
 
     def restore(self, changes: Iterable[Change]) -> None:
         """Take up what was put away, and begin to count for budgets that are new."""
@@ -97,7 +97,7 @@ class Costs(Projection):
         if changes:
             kept = {str(change.key) for change in changes if change.part == "scopes"}
             last_hour = max(self._tier2, default=None)
-            self._ledger.adopt(kept, self._by_tool, self._by_agent, last_hour)
+            self._overspending.restored(kept, self._by_tool, self._by_agent, last_hour)
 
     def advance(self, now: float) -> None:
         """Let the windows end at `now`."""
@@ -106,7 +106,7 @@ class Costs(Projection):
         self._by_agent.move(floor)
         self._tier1.move(minute_of(now) - self._settings.tier1_hours * 60 + 1)
         self._tier2.drop_before(self._first_hour(now) - GRACE_HOURS)
-        self._ledger.advance(now)
+        self._overspending.advance(now)
 
     def answer(self, now: float, database_bytes: int) -> UsageAndCosting:
         """Usage and costs at `now`; `database_bytes` is what the database takes on disk."""
@@ -133,34 +133,28 @@ class Costs(Projection):
                 by_agent=_dollars(self._by_agent),
             ),
             storage=storage,
-            budgets=[use.answer(now) for use in self._uses(now)],
+            budgets=[use.answer(now) for use in self._overspending.uses(now)],
             reconciliation=self._reconciliation(now),
         )
 
-    def take_warnings(self, now: float) -> list[BudgetUse]:
+    def lasting_findings(self, now: float) -> Findings:
+        """Those about budgets that last at `now`, the worst first."""
+        return _told(findings.lasting(self._overspending.cases(now), now), now, FINDINGS_SHOWN)
+
+    def past_findings(self, now: float, limit: int, wanted: Wanted) -> Findings:
+        """Those that last at `now` or have ended in the 30-day window and fit, the newest first."""
+        self.advance(now)
+        found = findings.of_30_days(self._overspending.cases(now), now, wanted)
+        return _told(found, now, limit)
+
+    def take_warnings(self, now: float) -> list[Case]:
         """The budgets of which there is worse to tell at `now` than this gave in their period."""
-        self._ledger.advance(now)
-        return self._warnings.take(self._uses(now), now)
+        return self._warnings.take(findings.lasting(self._overspending.cases(now), now), now)
 
     @property
     def records(self) -> int:
         """The executions that Tier 1 keeps, as of the last time that the windows were moved."""
         return self._tier1.totals.get(_ALL, (0,))[0]
-
-    def _take_reports(self, entries: Iterable[JournalEntry]) -> None:
-        for entry in entries:
-            match entry:
-                case CostsReported():
-                    self._sources.take(entry)
-                case BudgetReported():
-                    self._services.take(entry)
-
-    def _uses(self, now: float) -> list[budgets.Use]:
-        configured, zone = self._settings.budgets, self._settings.zone
-        return [
-            *budgets.configured(self._ledger, configured, now, zone),
-            *self._services.uses(now, zone),
-        ]
 
     def _reconciliation(self, now: float) -> list[Reconciliation]:
         if not self._sources.table.rows:
@@ -193,6 +187,12 @@ class Costs(Projection):
 
     def _first_hour(self, now: float) -> int:
         return hour_of(now) - self._settings.tier2_hours + 1
+
+
+def _told(cases: Sequence[Case], now: float, limit: int) -> Findings:
+    return Findings(
+        total_findings=len(cases), findings=[describe(case, now) for case in cases[:limit]]
+    )
 
 
 def _dollars(window: Window) -> dict[str, float]:

@@ -6,13 +6,13 @@ asks changes nothing.
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b
 from heapq import heappop, heappush
 
 from msgspec import Struct, field
 
-from buddyd.domain.answers import FindingKind, Severity
+from buddyd.domain.answers import BudgetScope, FindingKind, ReportedPeriod, Severity
 from buddyd.domain.names import join
 from buddyd.domain.projection import Table
 from buddyd.domain.windows import DAY_MINUTES, GRACE_HOURS, MINUTE, hour_of, month_floor
@@ -24,6 +24,20 @@ CONFIRMED_SECONDS = float(DAY_MINUTES * MINUTE)
 """What no execution has confirmed for this long is over."""
 
 RANKS: dict[Severity, int] = {"alarm": 0, "warning": 1, "info": 2}
+
+
+class BudgetFacts(Struct, frozen=True):
+    """Which budget a finding is about, and how fast it was spent when that was looked at last."""
+
+    key: str
+    """That budget in that period, with that limit."""
+    scope: BudgetScope
+    name: str | None
+    period: ReportedPeriod
+    rate: float
+    """Billionths of a dollar an hour."""
+    lasts_until: float | None
+    """When it is likely to be used up; None where it is."""
 
 
 class Case(Struct):
@@ -52,19 +66,32 @@ class Case(Struct):
     ids: list[str] = field(default_factory=list)
     alarm_seq: int = 0
     """The entry at which it became an alarm."""
+    budget: BudgetFacts | None = None
 
     @property
     def finding_id(self) -> str:
         """The same for the same entries."""
         # As hours turn, more than one can begin after the same entry.
-        kind, agent, tool, task, seq = self.place
+        kind, agent, tool, task, seq, budget = self.place
         words = f"{kind}\x1f{agent}\x1f{tool}\x1f{task}\x1f{seq}\x1f{self.began}"
+        if budget:
+            words += f"\x1f{budget}"
         return blake2b(words.encode(), digest_size=8).hexdigest()
 
     @property
-    def place(self) -> tuple[str, str, str, str, int]:
+    def place(self) -> tuple[str, str, str, str, int, str]:
         """Its place among those that began at the same time."""
-        return self.kind, self.agent or "", self.tool or "", self.task or "", self.seq
+        budget = "" if self.budget is None else self.budget.key
+        return self.kind, self.agent or "", self.tool or "", self.task or "", self.seq, budget
+
+    @property
+    def subject(self) -> str:
+        """What it is about, within its kind."""
+        if self.budget is not None:
+            return self.budget.key
+        if self.kind in {"loop", "cost_rise"}:
+            return join(self.agent or "", (self.task if self.kind == "loop" else self.tool) or "")
+        return self.tool or self.agent or ""
 
     def ended_by(self, now: float) -> float | None:
         """When it ended, or None where it lasts at `now`."""
@@ -101,13 +128,18 @@ class Casebook:
         self._closed.clear()
         for key, case in self.table.rows.items():
             if case.ended is None:
-                self._open.setdefault(case.kind, {})[_subject(case)] = key
+                self._open.setdefault(case.kind, {})[case.subject] = key
             else:
                 self._closed.setdefault(case.kind, {})[key] = case
         self._first = {
             kind: sorted((case.seq, key) for key, case in closed.items())
             for kind, closed in self._closed.items()
         }
+
+    @property
+    def has_any_open(self) -> bool:
+        """Whether there is an open case of any kind."""
+        return any(self._open.values())
 
     def has_open(self, kind: FindingKind, subject: str) -> bool:
         """Whether there is an open case."""
@@ -133,13 +165,13 @@ class Casebook:
         """Begin a case."""
         key = case.finding_id
         self.changed.add(key)
-        self._open.setdefault(case.kind, {})[_subject(case)] = key
+        self._open.setdefault(case.kind, {})[case.subject] = key
         return self.table.put(key, case)
 
     def close(self, case: Case, at: float) -> None:
         """The case ended at `at`, but not before it was confirmed last."""
         case.ended = min(max(case.last, at), case.last + case.lasts)
-        self._open[case.kind].pop(_subject(case), None)
+        self._open[case.kind].pop(case.subject, None)
         self.keep(case)
 
     def keep(self, case: Case) -> None:
@@ -184,8 +216,17 @@ class Casebook:
         self.changed.add(key)
 
 
-def _subject(case: Case) -> str:
-    """What a case is about, within its kind."""
-    if case.kind in {"loop", "cost_rise"}:
-        return join(case.agent or "", (case.task if case.kind == "loop" else case.tool) or "")
-    return case.tool or case.agent or ""
+Wanted = Callable[[Case], bool]
+
+
+def lasting(cases: Iterable[Case], now: float) -> list[Case]:
+    """Those that last at `now`, the worst first, and of those the one that began last."""
+    found = [case for case in cases if case.ended_by(now) is None]
+    return sorted(found, key=lambda c: (RANKS[c.severity], -c.began, c.place))
+
+
+def of_30_days(cases: Iterable[Case], now: float, wanted: Wanted) -> list[Case]:
+    """What lasts or has ended in the 30-day window and fits, the one that began last first."""
+    floor = month_floor(now)
+    found = [case for case in cases if hour_of(case.ended_by(now) or now) >= floor and wanted(case)]
+    return sorted(found, key=lambda c: (-c.began, c.place))

@@ -27,6 +27,8 @@ MOST_AHEAD = MOST_BEHIND = 14 * HOUR
 # A clock that is put back finds the month that it left.
 GRACE = 2 * HOUR
 DAY_AND_MORE = 27 * HOUR
+# No quarter is that far.
+FAR = 10**12
 
 
 class Scope(Struct, frozen=True):
@@ -53,6 +55,8 @@ class Ledger:
         self._scopes: Table[Scope] = Table(Scope)
         # Executions, billionths of a dollar.
         self._quarters = Window(0)
+        # The first quarter that is kept.
+        self._kept = -FAR
         self.parts: dict[str, Part] = {"scopes": self._scopes, "quarters": self._quarters}
         self._wanted = list(dict.fromkeys(map(scope_of, budgets)))
         for number, name in enumerate(self._wanted):
@@ -69,25 +73,41 @@ class Ledger:
             self._count("agent", agent.name, agent.minute, (agent.executions, agent.cost))
 
     def advance(self, now: float) -> None:
-        """Let the sums begin with the month; forget what it does not need, whatever the zone."""
-        behind = datetime.fromtimestamp(now - MOST_BEHIND - GRACE, UTC)
-        oldest = _first_of_month(behind).timestamp() - MOST_AHEAD
-        kept = quarter_of(min(oldest, now - DAY_AND_MORE))
+        """Let the sums begin with the month."""
         start = quarter_of(period("month", now, self._zone).start)
-        self._quarters.grace = start - kept
+        self._quarters.grace = start - self._kept
         self._quarters.move(start)
-        self._quarters.drop_before(kept)
+
+    def forget(self, recorded: float) -> None:
+        """Let the sums begin with the month of `recorded`; forget what no zone needs of it.
+
+        That is a time of the journal, not of the clock: who catches up with what was recorded long
+        ago finds what was counted then.
+        """
+        self.advance(recorded)
+        behind = datetime.fromtimestamp(recorded - MOST_BEHIND - GRACE, UTC)
+        oldest = _first_of_month(behind).timestamp() - MOST_AHEAD
+        self._kept = quarter_of(min(oldest, recorded - DAY_AND_MORE))
+        self._quarters.drop_before(self._kept)
+
+    def taken_up(self, kept: set[str]) -> None:
+        """After a restart: know the scopes `kept`, which were taken up, and no others yet."""
+        for name in [name for name in self._scopes.rows if name not in kept]:
+            self._scopes.drop(name)
 
     def adopt(
         self, kept: set[str], by_tool: Window, by_agent: Window, last_hour: int | None
     ) -> None:
-        """After a restart: begin with the scopes that are new, forget those nobody wants.
+        """After that: begin with the scopes that are new, forget those nobody wants.
 
-        `kept` are the scopes that were taken up. The windows are those of the last day: what they
+        The windows are those of the last day: what they
         hold is where the new ones begin; `last_hour` is the last one in which anything finished.
         """
         for name in [name for name in self._scopes.rows if name not in self._wanted]:
             self._scopes.drop(name)
+        if not self._wanted:
+            # Nobody would forget them as time goes on.
+            self._quarters.drop_before(FAR)
         since = min(by_tool, default=None if last_hour is None else (last_hour + 1) * 60)
         unused = self._unused(kept)
         for name in self._wanted:
@@ -101,19 +121,22 @@ class Ledger:
         since = self._scopes.rows[scope].since
         return -math.inf if since is None else since * MINUTE
 
-    def of_month(self, scope: str) -> int:
-        """What was spent since the month began, or is already recorded as ahead of the clock."""
-        return self._quarters.totals.get(self._scopes.rows[scope].key, (0, 0))[1]
+    def of_month(self, scope: str) -> Sequence[int]:
+        """How many executions there were since the month began, and what was spent on them.
 
-    def since(self, time: float) -> dict[str, dict[int, int]]:
-        """By scope, what was spent in each quarter from the one that begins at `time` on."""
+        What is already recorded as ahead of the clock is among them.
+        """
+        return self._quarters.totals.get(self._scopes.rows[scope].key, (0, 0))
+
+    def since(self, time: float) -> dict[str, dict[int, Sequence[int]]]:
+        """The same by scope, in each quarter from the one that begins at `time` on."""
         first = quarter_of(time)
         names = {row.key: name for name, row in self._scopes.rows.items()}
-        found: dict[str, dict[int, int]] = {name: {} for name in names.values()}
+        found: dict[str, dict[int, Sequence[int]]] = {name: {} for name in names.values()}
         for quarter in [quarter for quarter in self._quarters if quarter >= first]:
-            for key, (_, cost) in self._quarters.get(quarter).items():
+            for key, cell in self._quarters.get(quarter).items():
                 if key in names:
-                    found[names[key]][quarter] = cost
+                    found[names[key]][quarter] = cell
         return found
 
     def _count(self, kind: str, name: str, minute: int, values: Sequence[int]) -> None:

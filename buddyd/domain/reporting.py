@@ -1,12 +1,25 @@
-"""Findings in words and in the units of the answers."""
+"""Findings in words and in the units of the answers, and those of two actors together."""
 
 import math
+from datetime import datetime
 
-from buddyd.domain.answers import Evidence, FindingKind, RiskFinding
-from buddyd.domain.findings import Case
+from msgspec.structs import replace
+
+from buddyd.domain import budgets
+from buddyd.domain.answers import (
+    Evidence,
+    FindingKind,
+    Findings,
+    RiskFinding,
+    RiskHistory,
+    RiskPatterns,
+)
+from buddyd.domain.findings import RANKS, BudgetFacts, Case
 from buddyd.domain.journal import MICROSECONDS, NANODOLLARS
 from buddyd.domain.windows import rfc3339
 
+FINDINGS_SHOWN = 50
+"""Of those that last."""
 _SENTENCES: dict[FindingKind, str] = {
     "streak": "{tool} failed {executions:,} times in a row.",
     "high_failure_rate": "{failed:,} of {executions:,} executions of {tool} failed within a day.",
@@ -30,6 +43,7 @@ def describe(case: Case, now: float) -> RiskFinding:
         agent_id=case.agent,
         tool_name=case.tool,
         task_id=case.task,
+        service=case.budget.name if case.budget and case.budget.scope == "service" else None,
         began=rfc3339(case.began),
         ended=None if ended is None else rfc3339(ended),
         summary=_summary(case),
@@ -37,7 +51,36 @@ def describe(case: Case, now: float) -> RiskFinding:
     )
 
 
+def with_budgets(patterns: RiskPatterns, of_budgets: Findings) -> RiskPatterns:
+    """The answer with the findings about budgets among those that last."""
+    if not of_budgets.findings:
+        return patterns
+    both = sorted([*of_budgets.findings, *patterns.findings], key=_worst_and_newest)
+    total = patterns.total_findings + of_budgets.total_findings
+    return replace(patterns, findings=both[:FINDINGS_SHOWN], total_findings=total)
+
+
+def history_with_budgets(history: RiskHistory, of_budgets: Findings, limit: int) -> RiskHistory:
+    """The answer with the findings about budgets among those of 30 days."""
+    if not of_budgets.findings:
+        return history
+    both = sorted([*of_budgets.findings, *history.findings], key=_newest)
+    total = history.total_findings + of_budgets.total_findings
+    return replace(history, findings=both[:limit], total_findings=total)
+
+
+def _newest(found: RiskFinding) -> float:
+    # Their texts are in no order: a whole second has no fraction.
+    return -datetime.fromisoformat(found.began).timestamp()
+
+
+def _worst_and_newest(found: RiskFinding) -> tuple[int, float]:
+    return RANKS[found.severity], _newest(found)
+
+
 def _summary(case: Case) -> str:
+    if case.budget is not None:
+        return _of_budget(case, case.budget)
     value = _told(case, case.value) or 0.0
     return _SENTENCES[case.kind].format(
         tool=case.tool,
@@ -51,6 +94,11 @@ def _summary(case: Case) -> str:
         seconds=value,
         ratio=_ratio(case) or 0.0,
     )
+
+
+def _of_budget(case: Case, facts: BudgetFacts) -> str:
+    budget = budgets.named(facts.scope, facts.name, facts.period, case.usual or 0.0)
+    return budgets.expected(budget, case.value or 0.0, facts.rate, facts.lasts_until)
 
 
 def _dollars(value: float) -> str:

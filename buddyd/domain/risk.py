@@ -19,16 +19,16 @@ from buddyd.domain.answers import (
 from buddyd.domain.confidence import level
 from buddyd.domain.failures import Failures
 from buddyd.domain.fallbacks import Fallbacks
-from buddyd.domain.findings import Case, Casebook
+from buddyd.domain.findings import Case, Casebook, Wanted
 from buddyd.domain.journal import NANODOLLARS, ExecutionRecorded
 from buddyd.domain.names import join
 from buddyd.domain.prices import Prices
 from buddyd.domain.projection import Change, Projection, Table
 from buddyd.domain.recommendations import Trouble, recommend
-from buddyd.domain.reporting import describe
+from buddyd.domain.reporting import FINDINGS_SHOWN, describe
 from buddyd.domain.segment import Segment
 from buddyd.domain.settings import DomainSettings
-from buddyd.domain.watch import Wanted, Watch
+from buddyd.domain.watch import Watch
 from buddyd.domain.windows import (
     GRACE_MINUTES,
     HOUR,
@@ -41,7 +41,6 @@ from buddyd.domain.windows import (
 
 MOST_BASELINES = 20_000
 ANOMALIES_SHOWN = 100
-FINDINGS_SHOWN = 50
 FAILING = frozenset({"streak", "high_failure_rate", "degrading"})
 """The kinds of findings that tell since when a tool has been failing."""
 _time_and_seq = attrgetter("finished_at", "seq")

@@ -6,14 +6,14 @@ journal at other places gives the same state.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import filterfalse, groupby
-from operator import attrgetter
+from itertools import accumulate, filterfalse, groupby
+from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
 from msgspec import Struct
 
 from buddyd.domain.journal import ExecutionRecorded, JournalEntry
-from buddyd.domain.windows import hour_of, left_before, minute_of
+from buddyd.domain.windows import GRACE_MINUTES, hour_of, left_before, minute_of
 
 Groups = Mapping[str, Sequence[ExecutionRecorded]]
 """Executions by a name, each group in the order of recording."""
@@ -115,6 +115,26 @@ def segments(entries: Sequence[JournalEntry], most: int) -> Iterator[Segment]:
     for rest in _by_hour(entries):
         for begin in range(0, len(rest), most):
             yield Segment(rest[begin : begin + most])
+
+
+def recorded_minutes(segment: Segment, last: int) -> Iterable[tuple[int, Segment]]:
+    """A segment in pieces, each with the minute in which it was recorded; `last` was before it.
+
+    A clock that is put back a little does not turn the minutes back.
+    """
+    times = list(map(recorded_at, segment.entries))
+    first = _turned(last, minute_of(times[0]))
+    if _turned(first, minute_of(max(times))) == _turned(first, minute_of(min(times))) == first:
+        # As nearly always.
+        return ((first, segment),)
+    minutes = accumulate(map(minute_of, times), _turned, initial=last)
+    next(minutes)
+    runs = groupby(zip(minutes, segment.entries, strict=True), itemgetter(0))
+    return ((minute, Segment([entry for _, entry in run])) for minute, run in runs)
+
+
+def _turned(minute: int, newer: int) -> int:
+    return newer if newer > minute or newer < minute - GRACE_MINUTES else minute
 
 
 def _by_hour(entries: Sequence[JournalEntry]) -> Iterable[Sequence[JournalEntry]]:

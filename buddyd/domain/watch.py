@@ -1,21 +1,21 @@
 """The watch: everything that finds, and what was found."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
+from buddyd.domain import findings
 from buddyd.domain.answers import RiskFinding
 from buddyd.domain.failures import Failures
-from buddyd.domain.findings import RANKS, Case, Casebook
+from buddyd.domain.findings import Case, Casebook, Wanted
 from buddyd.domain.loops import Loops
 from buddyd.domain.reporting import describe
 from buddyd.domain.segment import Segment
 from buddyd.domain.settings import DomainSettings
 from buddyd.domain.silence import Silence
 from buddyd.domain.slowness import SlowTools
-from buddyd.domain.windows import Part, hour_of, month_floor
+from buddyd.domain.windows import Part, hour_of
 
 KNOWN_BETTER = frozenset({"degrading", "cost_spike", "cost_rise"})
 """Of these kinds, what was usual is known from before the journal begins, without the cases."""
-Wanted = Callable[[Case], bool]
 
 
 class Watch:
@@ -63,19 +63,11 @@ class Watch:
 
     def lasting(self, now: float) -> list[Case]:
         """What lasts at `now`, the worst first, and of those the one that began last."""
-        cases = self._as_they_are(self._book.open_cases(), now)
-        found = [case for case in cases if case.ended_by(now) is None]
-        return sorted(found, key=lambda c: (RANKS[c.severity], -c.began, c.place))
+        return findings.lasting(self._as_they_are(self._book.open_cases(), now), now)
 
     def of_30_days(self, now: float, wanted: Wanted) -> list[Case]:
-        """What lasts or has ended in the 30-day window, the one that began last first."""
-        floor = month_floor(now)
-        found = [
-            case
-            for case in self._as_they_are(self._book.cases(), now)
-            if hour_of(case.ended_by(now) or now) >= floor and wanted(case)
-        ]
-        return sorted(found, key=lambda c: (-c.began, c.place))
+        """What lasts or has ended in the 30-day window and fits, the one that began last first."""
+        return findings.of_30_days(self._as_they_are(self._book.cases(), now), now, wanted)
 
     def next_silence(self, now: float, heard_from: float) -> float:
         """The earliest time after `now` at which an agent may have fallen silent."""

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Generic, TypeVar
 
 import anyio
@@ -151,6 +152,28 @@ class Mailbox(Generic[M]):
 
 async def ask(mailbox: Mailbox[M], message: M) -> object:
     """Put a message and wait for its answer; raises what the actor answered with, if it did."""
+    return await outcome(lambda deliver: mailbox.put(Envelope(message, deliver)))
+
+
+async def ask_each(asked: Mapping[str, tuple[Mailbox[M], M]], deliver: Deliver) -> None:
+    """Put a message for each; their answers are delivered together, by name, once all have come.
+
+    Where some are exceptions, one of those is delivered instead. Waits for room alone.
+    """
+    answers: dict[str, object] = {}
+
+    def take(name: str, answer: object) -> None:
+        answers[name] = answer
+        if len(answers) == len(asked):
+            raised = (each for each in answers.values() if isinstance(each, BaseException))
+            deliver(next(raised, answers))
+
+    for name, (mailbox, message) in asked.items():
+        await mailbox.put(Envelope(message, partial(take, name)))
+
+
+async def outcome(send: Callable[[Deliver], Awaitable[None]]) -> object:
+    """Wait for what is delivered for what `send` sends; raises it where it is an exception."""
     answered = anyio.Event()
     outcomes: list[object] = []
 
@@ -158,7 +181,7 @@ async def ask(mailbox: Mailbox[M], message: M) -> object:
         outcomes.append(outcome)
         answered.set()
 
-    await mailbox.put(Envelope(message, deliver))
+    await send(deliver)
     await answered.wait()
     if isinstance(outcomes[0], BaseException):
         raise outcomes[0]

@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.support.outside import ObservedDaemon
 from tests.support.process import DaemonProcess, execution
 
 MONTH = '[[budget]]\nlimit = 10.0\nperiod = "month"\n'
@@ -112,3 +113,77 @@ def test_a_wrong_report_is_refused_with_what_is_wrong(tmp_path: Path) -> None:
         assert "expected a number, at least 1e-09" in errors[6]["message"]
         assert "expected day, month or total" in errors[7]["message"]
         assert costs(daemon)["reconciliation"] == costs(daemon)["budgets"] == []
+
+
+# Findings
+
+
+def observed(folder: Path, configuration: str) -> ObservedDaemon:
+    file = folder / "buddyd.toml"
+    file.write_text(f'timezone = "Europe/Berlin"\n{configuration}')
+    return ObservedDaemon(folder, "--config", str(file))
+
+
+def lasting(daemon: DaemonProcess) -> list[dict[str, Any]]:
+    """What all three answers tell of budgets that last."""
+    patterns = daemon.call("get_risk_patterns")["result"]
+    history = daemon.call("get_risk_history", kind="budget")["result"]
+    everything = daemon.call("get_all")["result"]["risks"]
+    found: list[dict[str, Any]] = patterns["findings"]
+    assert everything["findings"] == found
+    assert everything["total_findings"] == patterns["total_findings"] == len(found)
+    of_budgets = [each for each in found if each["kind"] == "budget"]
+    assert [each for each in history["findings"] if each["ended"] is None] == of_budgets
+    return of_budgets
+
+
+def warnings(daemon: ObservedDaemon) -> list[str]:
+    """What the log told of budgets, when all that was found is told."""
+    daemon.call("cleanup_old_data")
+    told = [each for each in daemon.events() if each["event"] == "budget warning"]
+    assert all(each["summary"].startswith("The budget of $") for each in told)
+    return [f"{each['severity']} {each['finding_id']}" for each in told]
+
+
+def test_a_budget_is_a_finding_before_it_is_used_up_through_kills(tmp_path: Path) -> None:
+    of_scout = '[[budget]]\nlimit = 10.0\nperiod = "month"\nagent = "scout"\n'
+    with observed(tmp_path, of_scout) as daemon:
+        spend(daemon, 9.0, agent_id="scout", execution_id="dear")
+        (warned,) = lasting(daemon)
+        assert (warned["severity"], warned["agent_id"]) == ("warning", "scout")
+        assert warned["evidence"]["execution_ids"] == ["dear"]
+        found = warned["finding_id"]
+        assert warnings(daemon) == [f"warning {found}"]
+        daemon.stop(signal.SIGKILL)
+        daemon.start()
+        assert lasting(daemon) == [warned]
+        # Another thing that lasts: the worst come first.
+        for _ in range(3):
+            spend(daemon, 0.0, agent_id="zoe", tool_name="broken", success=False)
+        spend(daemon, 2.0, agent_id="scout", execution_id="last")
+        (alarm,) = lasting(daemon)
+        assert (alarm["finding_id"], alarm["severity"]) == (found, "alarm")
+        assert alarm["evidence"]["value"] == 11.0
+        assert alarm["evidence"]["execution_ids"] == ["dear", "last"]
+        kinds = [each["kind"] for each in daemon.call("get_risk_patterns")["result"]["findings"]]
+        assert (kinds[0], "streak" in kinds) == ("budget", True)
+        told = [f"warning {found}", f"alarm {found}"]
+        assert warnings(daemon) == told
+        daemon.stop(signal.SIGKILL)
+        daemon.start()
+        assert lasting(daemon) == [alarm]
+        # More is spent, and it is no news.
+        spend(daemon, 2.0, agent_id="scout")
+        assert warnings(daemon) == told
+
+
+def test_the_budget_of_a_service_is_a_finding_and_ends_with_a_higher_limit(tmp_path: Path) -> None:
+    with observed(tmp_path, "") as daemon:
+        daemon.call("report_budget", **(LLM | {"spent_usd": 20.0}))
+        (found,) = lasting(daemon)
+        assert (found["service"], found["severity"]) == ("llm", "alarm")
+        assert (
+            found["summary"] == "The budget of $20.00 for llm is used up: $20.00 of it are spent."
+        )
+        daemon.call("report_budget", **(LLM | {"spent_usd": 20.0, "limit_usd": 100.0}))
+        assert lasting(daemon) == []

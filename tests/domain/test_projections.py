@@ -22,10 +22,12 @@ from buddyd.domain.risk import Risks
 from buddyd.domain.segment import segments
 from buddyd.domain.settings import DomainSettings
 from tests.oracle import Json, Oracle, differences
+from tests.oracle_findings import Span
 from tests.support.workloads import Workload, examples, workloads
 
 DATABASE_BYTES = 12_345
 FAR = 2**40
+LASTING_BUDGETS, BUDGETS_OF_30_DAYS = "lasting budgets", "budgets of 30 days"
 
 
 class Kind(Struct, frozen=True):
@@ -53,6 +55,13 @@ KINDS = {
     "costs": Kind(
         Costs, lambda p, now: {"get_api_usage_and_costing": p.answer(now, DATABASE_BYTES)}
     ),
+    "budgets": Kind(
+        Costs,
+        lambda p, now: {
+            LASTING_BUDGETS: p.lasting_findings(now),
+            BUDGETS_OF_30_DAYS: p.past_findings(now, 100, lambda _: True),
+        },
+    ),
     "risks": Kind(
         Risks,
         lambda p, now: {
@@ -71,8 +80,23 @@ def expected(oracle: Oracle, question: str, now: float) -> Json | list[Json]:
         return summaries
     if question == "get_api_usage_and_costing":
         return oracle.get_api_usage_and_costing(now, DATABASE_BYTES)
+    if question == LASTING_BUDGETS:
+        return findings_in(oracle.get_risk_patterns(now, is_of_budget))
+    if question == BUDGETS_OF_30_DAYS:
+        return findings_in(oracle.get_risk_history(now, about=is_of_budget))
+    if question in {"get_risk_patterns", "get_risk_history"}:
+        risks: Json = getattr(oracle, question)(now, about=lambda span: not is_of_budget(span))
+        return risks
     answer: Json = getattr(oracle, question)(now)
     return answer
+
+
+def is_of_budget(span: Span) -> bool:
+    return span.kind == "budget"
+
+
+def findings_in(answer: Json) -> Json:
+    return {name: answer[name] for name in ("total_findings", "findings")}
 
 
 class Life:
@@ -136,7 +160,7 @@ def live(kind: Kind, workload: Workload) -> None:
     assert life.differences(oracle, workload.end) == []
 
 
-@pytest.mark.parametrize("name", ["registry", "pipeline", "costs", "risks"])
+@pytest.mark.parametrize("name", ["registry", "pipeline", "costs", "budgets", "risks"])
 @examples(100)
 @given(workload=workloads())
 def test_answers_are_those_of_the_whole_list(name: str, workload: Workload) -> None:

@@ -46,12 +46,12 @@ ACTORS: dict[str, type[Actor[Any]]] = {
     "cost": CostActor,
     "risk": RiskActor,
 }
-# What each answers; the collector answers what records.
+# What each answers, or has a share in; the collector answers what records.
 ASKED = {
     "aggregator": {"get_task_pipeline"},
     "registry": {"get_agents_status", "get_system_learning"},
     "capacity": {"get_predictive_capacity"},
-    "cost": {"get_api_usage_and_costing"},
+    "cost": {"get_api_usage_and_costing", "get_risk_patterns", "get_risk_history"},
     "risk": {"get_risk_patterns", "get_tool_recommendations", "get_risk_history"},
     "collector": set[str](),
 }

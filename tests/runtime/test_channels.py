@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from buddyd.errors import Unavailable
-from buddyd.runtime.channels import Envelope, Mailbox, ask
+from buddyd.runtime.channels import Envelope, Mailbox, ask, ask_each
 
 pytestmark = pytest.mark.anyio
 
@@ -203,3 +203,25 @@ async def test_ask_gives_the_answer_or_raises_it() -> None:
     mailbox.close()
     with pytest.raises(Unavailable, match="The daemon is stopping"):
         await ask(mailbox, "c")
+
+
+async def test_answers_of_several_are_delivered_together_when_all_have_come() -> None:
+    clerk, porter = await open_mailbox(), await open_mailbox()
+    delivered: list[object] = []
+    await ask_each({"sum": (clerk, "2 + 2"), "key": (porter, "room 5")}, delivered.append)
+    (of_porter,) = await porter.take()
+    of_porter.answer("a key")
+    assert delivered == []
+    (of_clerk,) = await clerk.take()
+    of_clerk.answer(4)
+    assert delivered == [{"key": "a key", "sum": 4}]
+
+
+async def test_an_error_of_one_of_several_is_that_of_all() -> None:
+    clerk, porter = await open_mailbox(), await open_mailbox()
+    porter.refuse(RESTARTING)
+    delivered: list[object] = []
+    await ask_each({"sum": (clerk, "2 + 2"), "key": (porter, "room 5")}, delivered.append)
+    (of_clerk,) = await clerk.take()
+    of_clerk.answer(4)
+    assert delivered == [RESTARTING]

@@ -45,6 +45,12 @@ AGENTS: dict[str, tuple[a.AgentState, str | None, int, int, float, int, int]] = 
 }
 
 
+_BUDGET = (
+    "The budget of $20.00 a day will last until 2026-03-01 16:05 UTC at $1.50 an hour; "
+    "$14.00 of it are spent."
+)
+
+
 def _ago(seconds: float) -> str:
     return rfc3339(NOW - seconds)
 
@@ -220,7 +226,7 @@ COSTS = a.UsageAndCosting(
             exhausted_at=_ago(-4 * HOUR),
             exhausted_low=_ago(-3 * HOUR),
             exhausted_high=None,
-            warning=a.BudgetWarning(severity="warning", message="It will not last the day."),
+            warning=a.BudgetWarning(severity="warning", message=_BUDGET),
         )
     ],
     reconciliation=[],
@@ -242,6 +248,12 @@ _FINDINGS = [
         began=_ago(200),
         tool_name=_BROWSER,
         evidence=evidence(4, failed=4, rate=1.0),
+    ),
+    finding(
+        "budget",
+        _BUDGET,
+        began=_ago(7_200),
+        evidence=evidence(1_912, value=14.0, usual=20.0, ratio=0.7),
     ),
     finding(
         "high_failure_rate",

@@ -228,7 +228,7 @@ def finding(
     **rest: str,
 ) -> a.RiskFinding:
     """A finding; about nobody and lasting, where nothing is said."""
-    about = dict.fromkeys(("agent_id", "tool_name", "task_id", "ended"))
+    about = dict.fromkeys(("agent_id", "tool_name", "task_id", "service", "ended"))
     return a.RiskFinding(
         finding_id=blake2b(summary.encode(), digest_size=8).hexdigest(),
         kind=kind,
