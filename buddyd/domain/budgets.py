@@ -15,7 +15,7 @@ from buddyd.domain.answers import (
     Severity,
 )
 from buddyd.domain.burn import HOURS_OF_RATE, Burn, Spending, burn, exhaustion
-from buddyd.domain.journal import NANODOLLARS, BudgetReported
+from buddyd.domain.journal import NANODOLLARS, BudgetReported, ratio
 from buddyd.domain.ledger import QUARTER, Ledger, Span, period, quarter_of, scope_of
 from buddyd.domain.meter import DAY, Point, follow
 from buddyd.domain.projection import Table
@@ -77,7 +77,7 @@ class Use(Struct, frozen=True, kw_only=True):
             period_end=_told(self.span and self.span.end),
             limit=self.limit / NANODOLLARS,
             used=None if used is None else used / NANODOLLARS,
-            share_used=None if used is None else used / self.limit,
+            share_used=None if used is None else ratio(used, self.limit),
             counted_since=_told(self.counted_since),
             reported_at=_told(self.reported_at),
             rate=self.burn.rate / NANODOLLARS,

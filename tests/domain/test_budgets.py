@@ -243,6 +243,16 @@ def test_a_service_is_told_as_it_was_reported_until_its_period_is_over() -> None
     assert host.use(time("2026-07-03T01:00")).used == 0.5
 
 
+def test_a_limit_of_nothing_that_was_once_taken_is_used_up_and_hurts_nobody() -> None:
+    """Earlier versions took limits of less than a billionth of a dollar, which count as none."""
+    host = Host()
+    now = time("2026-07-02T08:00")
+    report = ReportBudget(service="llm", limit_usd=1e-10, period="day", spent_usd=4.0)
+    host.hears(now, report)
+    use = host.use(now)
+    assert (use.limit, use.used, use.share_used, use.exhausted) == (0.0, 4.0, 0.0, True)
+
+
 def test_of_many_services_the_last_hundred_are_known() -> None:
     host = Host()
     report = ReportBudget(service="", limit_usd=1.0, period="total", spent_usd=0.0)
