@@ -136,7 +136,7 @@ def named(scope: BudgetScope, name: str | None, period: ReportedPeriod, limit: f
 
 def expected(budget: str, used: float, rate: float, lasts_until: float | None) -> str:
     """How long a budget will last at `rate` an hour, or that it is used up, where that is None."""
-    spent = f"{_money(used)} of it {'are' if used else 'is'} spent."
+    spent = f"{_money(used)} of it is spent."
     if lasts_until is None:
         return f"{budget} is used up: {spent}"
     until = f"{in_words(lasts_until)} at {_money(round(rate))} an hour"

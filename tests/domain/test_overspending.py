@@ -57,12 +57,12 @@ def test_a_budget_is_found_before_it_is_used_up_and_alarming_when_it_is() -> Non
     assert (warned.tool_name, warned.task_id, warned.service) == (None, None, None)
     assert warned.began == rfc3339(time("2026-07-02T11:59"))
     assert warned.summary.startswith("The budget of $10.00 a day for scout will last until 2026-")
-    assert warned.summary.endswith(" an hour; $8.10 of it are spent.")
+    assert warned.summary.endswith(" an hour; $8.10 of it is spent.")
     host.spends(time("2026-07-02T15:00:30"), 2.0)
     alarm = one(lasting(host, time("2026-07-02T15:00:31")))
     assert (alarm.finding_id, alarm.severity) == (warned.finding_id, "alarm")
     assert alarm.summary == (
-        "The budget of $10.00 a day for scout is used up: $10.10 of it are spent."
+        "The budget of $10.00 a day for scout is used up: $10.10 of it is spent."
     )
     assert (alarm.evidence.value, alarm.evidence.usual) == (10.1, 10.0)
     assert alarm.evidence.ratio == pytest.approx(1.01)
