@@ -1174,8 +1174,10 @@ def _by_tool(executions: Iterable[ExecutionRecorded]) -> dict[str, list[Executio
 
 
 def _failures_at_the_end(executions: Sequence[ExecutionRecorded]) -> int:
-    successes = [i for i, e in enumerate(executions) if e.success]
-    return len(executions) - (successes[-1] + 1 if successes else 0)
+    """Of those that were recorded within the 24-hour window of their end."""
+    timely = [e for e in executions if findings.is_timely(e)]
+    successes = [i for i, e in enumerate(timely) if e.success]
+    return len(timely) - (successes[-1] + 1 if successes else 0)
 
 
 def _summary(hour: float, own: list[ExecutionRecorded]) -> Json:

@@ -68,11 +68,16 @@ def ids(executions: Executions) -> list[str]:
     return [e.execution_id for e in executions[-10:]]
 
 
+def is_timely(e: ExecutionRecorded) -> bool:
+    """Whether it ended in the minute of its recording or the 1,439 before it."""
+    return e.finished_at // 60 >= e.recorded_at // 60 - 1439
+
+
 def streaks(tool: str, own: Executions) -> list[Span]:
     """Three or more failures in a row; ten are an alarm."""
     walk = Walk("streak", DAY, tool_name=tool)
     row: list[ExecutionRecorded] = []
-    for e in own:
+    for e in filter(is_timely, own):
         if e.success:
             span = walk.lasting(e.finished_at)
             if span:

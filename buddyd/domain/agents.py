@@ -14,7 +14,7 @@ from buddyd.domain.journal import (
     ratio,
 )
 from buddyd.domain.projection import Projection, Table
-from buddyd.domain.segment import Segment, failures_in_a_row, recorded_at
+from buddyd.domain.segment import Segment, failures_in_a_row, is_timely, recorded_at
 from buddyd.domain.settings import DomainSettings
 from buddyd.domain.windows import (
     GRACE_MINUTES,
@@ -83,8 +83,9 @@ class Roster:
         else:
             before = _forgotten_before(segment.hour)
             for name, executions in segment.by_agent.items():
-                latest = segment.agent_ends[name].last
-                _finish(self._heard(name, executions[0].recorded_at, before), executions, latest)
+                ends = segment.agent_ends[name]
+                agent = self._heard(name, executions[0].recorded_at, before)
+                _finish(agent, executions, segment.timely(executions, ends), ends.last)
 
     def forget(self) -> None:
         """Drop the agents of which nothing was heard for a month.
@@ -129,7 +130,8 @@ class Roster:
         agent = self._heard(entry.agent, entry.recorded_at, before)
         match entry:
             case ExecutionRecorded():
-                _finish(agent, (entry,), entry.finished_at)
+                timely = (entry,) if is_timely(entry) else ()
+                _finish(agent, (entry,), timely, entry.finished_at)
             case ExecutionStarted():
                 agent.last_heard = max(agent.last_heard, entry.recorded_at)
                 self._open(agent, entry)
@@ -163,11 +165,16 @@ def _is_since(time: float | None, since: int) -> bool:
     return time is not None and time >= since
 
 
-def _finish(agent: Agent, executions: Sequence[ExecutionRecorded], latest: float) -> None:
+def _finish(
+    agent: Agent,
+    executions: Sequence[ExecutionRecorded],
+    timely: Sequence[ExecutionRecorded],
+    latest: float,
+) -> None:
     agent.last_heard = max(agent.last_heard, *map(recorded_at, executions))
     before = agent.last_finished
     agent.last_finished = latest if before is None else max(before, latest)
-    agent.failures_in_a_row = failures_in_a_row(agent.failures_in_a_row, executions)
+    agent.failures_in_a_row = failures_in_a_row(agent.failures_in_a_row, timely)
     if agent.open_tasks:
         for execution in executions:
             agent.open_tasks.pop(execution.task_id, None)

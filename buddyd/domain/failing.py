@@ -15,7 +15,7 @@ import msgspec
 from buddyd.domain.answers import FindingKind, Severity
 from buddyd.domain.findings import CONFIRMED_SECONDS, MOST_IDS, Case, Casebook
 from buddyd.domain.journal import ExecutionRecorded, ratio
-from buddyd.domain.segment import Segment, success
+from buddyd.domain.segment import Segment, is_timely, success
 from buddyd.domain.settings import DomainSettings
 from buddyd.domain.trend import Chart
 from buddyd.domain.watched import DOMINANT_FAILURES, HOURS, UNKNOWN, Watchable, Watched
@@ -128,7 +128,7 @@ class FailingTools:
 
     def _succeed(self, name: str, tool: Watchable, successes: Sequence[ExecutionRecorded]) -> None:
         """Take in successes that follow each other."""
-        self._end_streak(name, tool, successes[0].finished_at)
+        self._end_streak(name, tool, successes)
         watched = tool.watched
         start = watched.floor * HOUR
         counted = [each for each in successes if each.finished_at >= start]
@@ -139,10 +139,14 @@ class FailingTools:
             watched.executions += 1
             self._assess_rate(name, watched, each.recorded_at, each.seq)
 
-    def _end_streak(self, name: str, tool: Watchable, at: float) -> None:
-        if tool.streak >= STREAK:
-            self._close("streak", name, at)
-        tool.streak = 0
+    def _end_streak(
+        self, name: str, tool: Watchable, successes: Sequence[ExecutionRecorded]
+    ) -> None:
+        first = next(filter(is_timely, successes), None) if tool.streak else None
+        if first is not None:
+            if tool.streak >= STREAK:
+                self._close("streak", name, first.finished_at)
+            tool.streak = 0
 
     def _fail(self, name: str, tool: Watchable, each: ExecutionRecorded) -> None:
         watched, kind = tool.watched, each.error_type or UNKNOWN
@@ -151,14 +155,18 @@ class FailingTools:
             watched.executions += 1
             kind = watched.fail(hour_of(each.finished_at), kind)
             self._assess_failure(name, watched, kind, each)
-        watched.ids.append((each.execution_id, kind))
-        tool.streak += 1
-        if tool.streak == 1:
-            watched.streak_began = each.finished_at
-        if tool.streak >= STREAK:
-            self._follow_streak(name, tool, each)
+        if is_timely(each):
+            watched.ids.append((each.execution_id, kind))
+            self._lengthen_streak(name, tool, each)
         if counts:
             self._assess_rate(name, watched, each.recorded_at, each.seq)
+
+    def _lengthen_streak(self, name: str, tool: Watchable, each: ExecutionRecorded) -> None:
+        tool.streak += 1
+        if tool.streak == 1:
+            tool.watched.streak_began = each.finished_at
+        if tool.streak >= STREAK:
+            self._follow_streak(name, tool, each)
 
     def _follow_streak(self, name: str, tool: Watchable, each: ExecutionRecorded) -> None:
         case = self._book.lasting("streak", name, each.finished_at)

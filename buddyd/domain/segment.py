@@ -13,7 +13,7 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from buddyd.domain.journal import ExecutionRecorded, JournalEntry
-from buddyd.domain.windows import GRACE_MINUTES, hour_of, left_before, minute_of
+from buddyd.domain.windows import GRACE_MINUTES, HOUR, day_floor, hour_of, left_before, minute_of
 
 Groups = Mapping[str, Sequence[ExecutionRecorded]]
 """Executions by a name, each group in the order of recording."""
@@ -102,6 +102,15 @@ class Segment:
             for minute, part in _by_minute(self.executions, _ends(self.executions)):
                 yield _kinds(minute, part)
 
+    def timely(
+        self, executions: Sequence[ExecutionRecorded], ends: Ends
+    ) -> Sequence[ExecutionRecorded]:
+        """Those of some of them, which end at `ends`, that are timely."""
+        if minute_of(ends.first) >= day_floor((self.hour + 1) * HOUR):
+            # As nearly always.
+            return executions
+        return list(filter(is_timely, executions))
+
     def after(self, seq: int) -> "Segment | None":
         """What follows entry number `seq`."""
         if seq < self.first_seq:
@@ -144,6 +153,11 @@ def _by_hour(entries: Sequence[JournalEntry]) -> Iterable[Sequence[JournalEntry]
         return (entries,)
     runs = groupby(entries, lambda entry: hour_of(entry.recorded_at))
     return (list(run) for _, run in runs)
+
+
+def is_timely(execution: ExecutionRecorded) -> bool:
+    """Whether it was recorded within a day of its end; else it counts in no answer about a day."""
+    return minute_of(execution.finished_at) >= day_floor(execution.recorded_at)
 
 
 def failures_in_a_row(before: int, executions: Sequence[ExecutionRecorded]) -> int:

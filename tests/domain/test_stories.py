@@ -114,11 +114,19 @@ def test_three_failures_in_a_row_are_an_error() -> None:
     told = Told(Agents)
     told.records(NOW, FAILED, FAILED)
     assert agent(told, NOW).status == "IDLE"
-    # In the order of recording, however long ago it ended.
-    told.records(NOW, FAILED | {"finished_at": NOW - 29 * DAY})
+    # In the order of recording, though the others ended after it.
+    told.records(NOW, FAILED | {"finished_at": NOW - 23 * HOUR})
     assert agent(told, NOW).status == "ERROR"
     told.records(NOW, {})
     assert agent(told, NOW).status == "IDLE"
+
+
+def test_what_comes_more_than_a_day_late_neither_makes_an_error_nor_ends_one() -> None:
+    told = Told(Agents)
+    told.records(NOW, {}, *[FAILED | {"finished_at": NOW - 3 * DAY}] * 12)
+    assert agent(told, NOW).status == "IDLE"
+    told.records(NOW, FAILED, FAILED, FAILED, {"finished_at": NOW - 3 * DAY})
+    assert agent(told, NOW).status == "ERROR"
 
 
 def test_a_started_task_is_open_until_it_is_recorded_or_an_hour_has_passed() -> None:
@@ -427,10 +435,21 @@ def test_a_tool_that_was_away_for_a_month_starts_anew_whether_anybody_asked_or_n
     assert pattern(told, later).consecutive_failures == 1
 
 
+def test_a_streak_is_of_what_was_recorded_within_a_day() -> None:
+    told = Told(Risks)
+    late = {"finished_at": NOW - 3 * DAY}
+    told.records(NOW, {}, {"success": False}, *[late | {"success": False}] * 12)
+    found = pattern(told, NOW)
+    assert (found.total, found.failed, found.consecutive_failures) == (2, 1, 1)
+    assert "streak" not in found.patterns
+    told.records(NOW, {"success": False}, late, {"success": False})
+    assert pattern(told, NOW).consecutive_failures == 3
+
+
 def test_what_is_folded_late_finds_the_tool_as_it_was() -> None:
     told = Told(Risks)
     failed = {"success": False, "finished_at": NOW - 29.9 * DAY}
-    told.records(NOW, failed, failed)
+    told.records(NOW - 29.9 * DAY, failed, failed)
     told.moves_to("UTC")
     # By now the tool has left the window; when it failed again, half an hour on, it had not.
     told.projection.advance(NOW + 5 * HOUR)
