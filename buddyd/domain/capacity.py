@@ -169,7 +169,7 @@ class Capacity(Projection):
             values = self._series.utilisation(name, current)
             first = current - len(values)
             hours = (self._series.hour_of_day(window) for window in range(first, current + 1))
-            found = backcast(values, hours, parallel)
+            found = backcast(values, hours, self._series.width, parallel)
             row = self._series.rows.get(name)
             version = row.version if row else 0
             self._known[name] = _Known(current, version, parallel, found)
