@@ -274,19 +274,20 @@ class Outlook(NamedTuple):
     coverage: float | None
 
 
-def outlook(values: Sequence[float], hours: Sequence[int], ceiling: float) -> Outlook:
+def outlook(values: Sequence[float], hours: Sequence[int], width: float, ceiling: float) -> Outlook:
     """Experts that are weighted apart after idle windows, the first busy one and further ones.
 
-    `hours` has one more than `values`, that of the coming window.
+    `hours` has one more than `values`, that of the coming window; each is `width` seconds long.
     """
-    busy = 0.0
     profile: dict[int, float] = {}
     visits: Counter[int] = Counter()
     # After an idle window [0], after the first busy one [1], after another [2].
     scored = [0, 0, 0]
-    losses = [[0.0] * 8 for _ in scored]
+    losses = [[0.0] * 4, [0.0] * 9, [0.0] * 9]
     error = [0.0, 0.0, 0.0]
     q = [1.6, 1.6, 1.6]
+    level = 0.0
+    busy = 0
     experts: list[float] = []
     value = low = high = 0.0
     kind = 0
@@ -299,7 +300,7 @@ def outlook(values: Sequence[float], hours: Sequence[int], ceiling: float) -> Ou
             cut_errors.append(abs(min(ceiling, value) - min(ceiling, y)))
             inside.append(min(ceiling, low) <= min(ceiling, y) <= min(ceiling, high))
             scored[kind] += 1
-            share = max(0.05, 1 / scored[kind])
+            share = max(0.04, 1 / scored[kind])
             losses[kind] = [
                 (1 - share) * loss + share * abs(expert - y)
                 for loss, expert in zip(losses[kind], experts, strict=True)
@@ -311,21 +312,25 @@ def outlook(values: Sequence[float], hours: Sequence[int], ceiling: float) -> Ou
             share = max(0.1, 2 / (scored[kind] + 1))
             error[kind] = (1 - share) * error[kind] + share * off
         if y:
-            busy = 0.7 * busy + 0.3 * y if busy else y
-        gain = max(0.15, 1 / (visits[hour] + 1))
+            busy += 1
+            share = max(0.05, 1 / busy)
+            level = (1 - share) * level + share * y
+        gain = max(0.1, 1 / (visits[hour] + 1))
         profile[hour] = profile.get(hour, 0.0) + gain * (y - profile.get(hour, 0.0))
         visits[hour] += 1
         usual, ahead = profile[hour], profile.get(coming, y)
         median = median_high(values[max(0, t - 4) : t + 1])
-        experts = [y, 0.0, median, ahead, max(0.0, ahead + 0.9 * (y - usual)), 0.0, 0.0, 0.0]
-        if y:
-            experts[5:] = [y * min(4.0, ahead / usual), max(0.0, y + 0.5 * (y - before)), busy]
+        experts = _experts(y, before, usual, ahead)
+        experts += [median, level] if y else [median]
         kind = (2 if before else 1) if y else 0
-        value = y
-        if losses[kind][0] >= 1e-300:
-            sharpness = min(30, scored[kind]) / losses[kind][0]
-            weights = [math.exp(sharpness * (min(losses[kind]) - loss)) for loss in losses[kind]]
-            weights[0] *= 10 if y else 300
+        # Without a window of its kind before: zero or the last value, as after the first busy one.
+        like = kind if scored[kind] or not y else 1
+        weights = _weights(like, losses[like], scored[like], width)
+        if not scored[kind] and y:
+            value = y if weights[1] > weights[0] else 0.0
+        elif weights[0] > 0.8 * sum(weights):
+            value = 0.0
+        else:
             value = sum(w * e for w, e in zip(weights, experts, strict=True)) / sum(weights)
         reach = q[kind] * max(1e-3, error[kind])
         low, high = max(0.0, value - reach), value + reach
@@ -336,6 +341,26 @@ def outlook(values: Sequence[float], hours: Sequence[int], ceiling: float) -> Ou
         mean(cut_errors) if cut_errors else None,
         float(mean(inside[1:])) if inside[1:] else None,
     )
+
+
+def _experts(y: float, before: float, usual: float, ahead: float) -> list[float]:
+    """What they say after `y`, with what is usual in its hour and in the one ahead."""
+    shifted = max(0.0, ahead + 0.9 * (y - usual))
+    if not y:
+        return [0.0, ahead, shifted]
+    grown, trend = y * min(4.0, ahead / usual), max(0.0, y + 0.7 * (y - before))
+    return [0.0, y, ahead, shifted, (y + ahead) / 2, grown, trend]
+
+
+def _weights(kind: int, losses: Sequence[float], scored: int, width: float) -> list[float]:
+    """The weights of the experts after a window of a kind."""
+    last = 1 if kind else 0
+    sharpness = min(30, 1.5 * scored) / max(1e-300, losses[last])
+    weights = [math.exp(sharpness * (min(losses) - loss)) for loss in losses]
+    if kind:
+        weights[0] *= (5, 15)[kind - 1] * (width / 1000) ** (2 / (1 + scored))
+    weights[last] *= (300, 5, 15)[kind]
+    return weights
 
 
 # The oracle
@@ -1043,7 +1068,7 @@ class Oracle:
         windows = range(min(closed), current)
         values = [busy.get(window, 0) / (width * 10**6) for window in windows]
         hours = [window * width // HOUR % 24 for window in (*windows, current)]
-        found = outlook(values, hours, parallel)
+        found = outlook(values, hours, width, parallel)
         # Nothing is known of how far off a forecast may be until one could be compared.
         return (
             found if found.mean_error is not None else Outlook(found[0], 0.0, parallel, None, None)

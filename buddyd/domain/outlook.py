@@ -142,7 +142,11 @@ class Outlooks:
     def _walk(self, agent: str, first: int, parallel: int, until: int) -> Backcaster:
         """Walk from `first` to before `until`, and keep how far that is."""
         begin = self._begin(agent, first, parallel, until)
-        caster = Backcaster(parallel) if begin == first else self._walks[agent].go_on(parallel)
+        caster = (
+            Backcaster(self._series.width, parallel)
+            if begin == first
+            else self._walks[agent].go_on(parallel)
+        )
         if begin < until:
             self._step(caster, agent, begin, until)
             packed = pickle.dumps(caster, pickle.HIGHEST_PROTOCOL)

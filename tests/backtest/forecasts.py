@@ -165,7 +165,7 @@ def _day(
     if last <= first or not load:
         return
     hours = (series.hour_of_day(window) for window in range(begin, end + 1))
-    made = list(predictions(load, hours))
+    made = list(predictions(load, hours, width))
     # After a single window nothing is known of errors: the answer is all that can be.
     made[0] = Prediction(made[0].value, 0.0, facts.parallel)
     average, per_day = load[0], DAY // width

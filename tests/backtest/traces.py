@@ -71,15 +71,20 @@ def entries(executions: list[Execution]) -> Iterator[ExecutionRecorded]:
         )
 
 
-def from_rates(name: str, rates: dict[str, list[tuple[float, float]]]) -> Trace:
-    """Loads as executions that take as much time; each client's own peak is its full load."""
+def from_rates(
+    name: str, rates: dict[str, list[tuple[float, float]]], full_load: float | None = None
+) -> Trace:
+    """Loads as executions that take as much time.
+
+    What a client can do at once is `full_load`, or its own peak.
+    """
     numbers = count(1)
     found: list[ExecutionRecorded] = []
     end = BEGIN
     for client, series in rates.items():
         step = min(after - before for (before, _), (after, _) in pairwise(series))
         in_order = sorted(rate for _, rate in series)
-        peak = in_order[int(PERCENTILE * (len(in_order) - 1))] or 1.0
+        peak = full_load or in_order[int(PERCENTILE * (len(in_order) - 1))] or 1.0
         for begin, rate in series:
             found += _busy(client, BEGIN + begin, step, rate / peak)
             end = max(end, BEGIN + begin + step)

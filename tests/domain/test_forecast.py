@@ -1,6 +1,7 @@
 """The forecast finds what a series does, and its interval covers four of five values."""
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 from random import Random
 from statistics import mean
@@ -11,10 +12,12 @@ from hypothesis import strategies as st
 
 from buddyd.domain.forecast import Backcast, Prediction, backcast
 from buddyd.domain.forecast import predictions as forecasts
+from tests.backtest import synthetic
 from tests.oracle import outlook
 from tests.support.workloads import examples
 
 DAYS = 20
+MINUTES, HOUR = 300, 3600
 UTILISATION = st.sampled_from((0.0, 1.0, 720.0)) | st.floats(0.0, 3.0)
 
 
@@ -22,9 +25,9 @@ def hours(length: int) -> list[int]:
     return [hour % 24 for hour in range(length + 1)]
 
 
-def predictions(values: list[float]) -> list[Prediction]:
+def predictions(values: list[float], width: int = HOUR) -> list[Prediction]:
     """The forecast of each value from those before it; nothing for the first."""
-    return list(forecasts(values, hours(len(values))))[:-1]
+    return list(forecasts(values, hours(len(values)), width))[:-1]
 
 
 def error(values: list[float], since: int) -> float:
@@ -36,14 +39,15 @@ def error(values: list[float], since: int) -> float:
 @given(
     values=st.lists(UTILISATION, min_size=1, max_size=80),
     first_hour=st.integers(0, 23),
+    width=st.sampled_from((MINUTES, HOUR, 86_400)),
     ceiling=st.sampled_from((1, 2, 8)),
 )
 def test_the_forecast_is_that_of_the_weighted_experts(
-    values: list[float], first_hour: int, ceiling: int
+    values: list[float], first_hour: int, width: int, ceiling: int
 ) -> None:
     of_day = [(first_hour + number) % 24 for number in range(len(values) + 1)]
-    expected = outlook(values, of_day, ceiling)
-    found = backcast(values, of_day, ceiling)
+    expected = outlook(values, of_day, width, ceiling)
+    found = backcast(values, of_day, width, ceiling)
     assert found is not None
     prediction = (found.prediction.value, found.prediction.low, found.prediction.high)
     assert prediction == pytest.approx(expected[:3], rel=1e-9, abs=1e-9)
@@ -52,15 +56,16 @@ def test_the_forecast_is_that_of_the_weighted_experts(
 
 
 def test_without_a_value_there_is_no_forecast() -> None:
-    assert backcast([], [3], 1) is None
+    assert backcast([], [3], HOUR, 1) is None
 
 
 def test_after_one_value_nothing_is_known_of_the_error() -> None:
-    assert backcast([0.5], [3, 4], 1) == Backcast(Prediction(0.5, 0.4984, 0.5016), None, None)
+    expected = Backcast(Prediction(0.5, 0.4984, 0.5016), None, None)
+    assert backcast([0.5], [3, 4], MINUTES, 1) == expected
 
 
 def test_a_constant_load_is_forecast_exactly() -> None:
-    found = backcast([0.4] * 100, hours(100), 1)
+    found = backcast([0.4] * 100, hours(100), MINUTES, 1)
     assert found is not None
     assert found.prediction.value == pytest.approx(0.4)
     assert found.mean_error == pytest.approx(0.0)
@@ -68,10 +73,59 @@ def test_a_constant_load_is_forecast_exactly() -> None:
 
 
 def test_an_idle_agent_stays_free() -> None:
-    found = backcast([0.0] * 48, hours(48), 1)
+    found = backcast([0.0] * 48, hours(48), HOUR, 1)
     assert found is not None
     assert (found.prediction.value, found.prediction.low, found.mean_error) == (0.0, 0.0, 0.0)
     assert found.prediction.high < 0.002
+
+
+def test_an_agent_that_rarely_works_is_told_free() -> None:
+    values = [0.4, *[0.0] * 30, 0.7, *[0.0] * 20, 0.2, 0.1, *[0.0] * 50, 0.5, *[0.0] * 9]
+    made = predictions(values)
+    assert {p.value for p in made} == {0.0}
+    # Nor is it certain.
+    assert made[-9].high > 0.05
+
+
+def test_for_minutes_work_is_expected_to_go_on() -> None:
+    assert predictions([0.4, 0.4], MINUTES)[0].value == 0.4
+
+
+def test_steady_work_is_believed_in_from_its_second_hour_on() -> None:
+    made = predictions([0.5, 0.55, 0.5, 0.55])
+    assert made[0].value == 0.0
+    assert made[1].value == 0.55
+    assert made[2].value == pytest.approx(0.5, abs=0.05)
+
+
+def test_that_work_lasts_for_hours_is_learned_after_a_few_batches() -> None:
+    batch = [0.3, 0.6, 0.6, 0.6, 0.6, 0.6, 0.2]
+    values = [value for idle in (41, 29, 67, 0) for value in [*batch, *[0.0] * idle]]
+    last_batch = predictions(values)[-len(batch) :]
+    assert [p.value > 0.25 for p in last_batch] == [False, *[True] * (len(batch) - 1)]
+
+
+SIMPLE_RULES: dict[str, Callable[[list[float], int], float]] = {
+    "last value": lambda values, at: values[at - 1],
+    "yesterday": lambda values, at: values[at - (24 if at >= 24 else 1)],
+    "always 100 %": lambda _, __: 0.0,
+    "mean of the last ones": lambda values, at: mean(values[max(0, at - 5) : at]),
+}
+
+
+@pytest.mark.parametrize("kind", synthetic.KINDS)
+def test_it_is_nowhere_much_worse_than_the_best_of_simple_rules(kind: str) -> None:
+    off = rules = 0.0
+    for seed in range(10, 16):
+        load = synthetic.KINDS[kind](Random(seed))
+        values = [max(0.0, load(hour)) for hour in range(24 * 28)]
+        values = values[next(at for at, value in enumerate(values) if value) :]
+        off += error(values, since=0)
+        rules += min(
+            mean(abs(rule(values, at) - values[at]) for at in range(1, len(values)))
+            for rule in SIMPLE_RULES.values()
+        )
+    assert off < 1.05 * rules
 
 
 def test_a_daily_cycle_is_learned() -> None:
@@ -89,7 +143,7 @@ def test_a_change_for_good_is_followed() -> None:
 
 def test_errors_count_between_values_that_are_cut_off_at_what_can_run_at_once() -> None:
     values = [3.0, 5.0, 3.0, 5.0, 3.0]
-    found = backcast(values, hours(5), 1)
+    found = backcast(values, hours(5), MINUTES, 1)
     assert found is not None
     assert found.mean_error == 0.0
 

@@ -110,12 +110,13 @@ def test_a_forecast_does_not_depend_on_the_date(
 @given(
     loads=st.lists(st.sampled_from((0.0, 0.3)) | st.floats(0.01, 1.0), min_size=2, max_size=80),
     doublings=st.integers(-6, 6),
+    width=st.sampled_from((300, 3600)),
 )
-def test_a_forecast_scales_with_the_load(loads: list[float], doublings: int) -> None:
+def test_a_forecast_scales_with_the_load(loads: list[float], doublings: int, width: int) -> None:
     hours = [number % 24 for number in range(len(loads) + 1)]
     times = 2.0**doublings
-    scaled = [each.value for each in predictions([times * load for load in loads], hours)]
-    assert scaled == [times * each.value for each in predictions(loads, hours)]
+    scaled = [each.value for each in predictions([times * load for load in loads], hours, width)]
+    assert scaled == [times * each.value for each in predictions(loads, hours, width)]
 
 
 @examples(40)

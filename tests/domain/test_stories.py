@@ -322,7 +322,8 @@ def test_before_anything_could_be_compared_the_interval_is_everything() -> None:
     told.records(NOW, {"duration_seconds": 360.0})
     found = forecast(told, NOW + 1)
     assert (found.capacity_low, found.capacity_high) == (0, 100)
-    assert found.estimated_available_capacity == 90
+    # Of an agent of which no more is known, work is over within the hour.
+    assert found.estimated_available_capacity == 100
     assert found.forecast_error is None
 
 
