@@ -1035,8 +1035,12 @@ class Oracle:
         day = self._executions(floor_to(now, HOUR) - 23 * HOUR)
         tools = _by_tool(e for e in day if e.agent == agent.name)
         offline = agent.status == "OFFLINE"
+        # What was done in the open window is no longer free, whatever was forecast of it.
+        done_so_far = self._done_so_far(agent.name, now)
         low, likely, high = (
-            WholePercent(0.0 if offline else 100 * (1 - min(1.0, busy / parallel)))
+            WholePercent(
+                0.0 if offline else 100 * (1 - min(1.0, max(busy, done_so_far) / parallel))
+            )
             for busy in (outlook.high, outlook.value, outlook.low)
         )
         done = _completion(now, waiting, running, tools, parallel)
@@ -1073,6 +1077,11 @@ class Oracle:
         return (
             found if found.mean_error is not None else Outlook(found[0], 0.0, parallel, None, None)
         )
+
+    def _done_so_far(self, agent: str, now: float) -> float:
+        width = self.settings.capacity.window_seconds
+        current = int(now // width)
+        return self._busy(agent, current).get(current, 0) / (width * 10**6)
 
     def _busy(self, agent: str, first: int) -> dict[int, int]:
         """Microseconds of work that fall into each window from number `first` on."""

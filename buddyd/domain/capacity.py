@@ -14,7 +14,7 @@ from buddyd.domain.bottlenecks import Workday
 from buddyd.domain.execution import LATEST_TIME
 from buddyd.domain.journal import MICROSECONDS, ExecutionRecorded, microseconds
 from buddyd.domain.load import BusySeries, Concurrency
-from buddyd.domain.outlook import Free, Outlooks, free, unsure
+from buddyd.domain.outlook import Free, Outlook, Outlooks, free, percent_free, unsure
 from buddyd.domain.projection import Projection, Table
 from buddyd.domain.segment import Segment, duration
 from buddyd.domain.settings import DomainSettings
@@ -131,7 +131,7 @@ class Capacity(Projection):
         waiting = _waiting(agent, in_system, parallel)
         work = self._workday.work(name)
         outlook = self._outlooks.get(name, parallel, self._series.window_of(now))
-        low, likely, high = outlook.free if outlook else self._first_guess(name, parallel, now)
+        low, likely, high = self._free(name, parallel, now, outlook)
         if self._roster.status(agent, now) == "OFFLINE":
             low = likely = high = 0
         left = self._left(name, agent, work.mean, now, min(parallel, in_system))
@@ -155,13 +155,20 @@ class Capacity(Projection):
         row = self._loads.get(name)
         return 1 if row is None else row.concurrency.most
 
-    def _first_guess(self, name: str, parallel: int, now: float) -> Free:
-        """Before a window has closed: by what it has done in this one."""
-        row = self._series.rows.get(name)
-        current = self._series.window_of(now)
-        begin = current * self._series.width
+    def _free(self, name: str, parallel: int, now: float, outlook: Outlook | None) -> Free:
+        """What it can take on in the open window, of which what it has done so far is taken."""
+        row, current = self._series.rows.get(name), self._series.window_of(now)
+        width = self._series.width
         busy = row.get(current) / MICROSECONDS if row else 0.0
-        return free(unsure(busy / max(60.0, now - begin), parallel), parallel)
+        if outlook is None:
+            # No window has closed: it goes on as it has begun.
+            so_far = max(60.0, now - current * width)
+            expected = free(unsure(busy / so_far, parallel), parallel)
+        else:
+            expected = outlook.free
+        left = percent_free(busy / width, parallel)
+        low, likely, high = (min(each, left) for each in expected)
+        return low, likely, high
 
     def _left(
         self, name: str, agent: Agent, mean: float | None, now: float, at_once: int

@@ -10,8 +10,7 @@ Angelopoulos et al. 2023).
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Iterator
 from math import exp
 from operator import mul
 
@@ -300,19 +299,3 @@ class Backcaster:
             self._errors / compared if compared else None,
             self._covered / (compared - 1) if compared > 1 else None,
         )
-
-
-def backcast(
-    values: Sequence[float], hours: Iterable[int], width: float, ceiling: float
-) -> Backcast | None:
-    """Forecast every value of a series from those before it, and the one that comes next.
-
-    `hours` are the hours of the day of each window and of the next one, `width` is their length in
-    seconds. None where the series is empty.
-    """
-    if not values:
-        return None
-    caster = Backcaster(width, ceiling)
-    for value, (hour, next_hour) in zip(values, pairwise(hours), strict=True):
-        caster.observe(value, hour, next_hour)
-    return caster.backcast()

@@ -165,8 +165,13 @@ class Outlooks:
 def free(prediction: Prediction, parallel: int) -> Free:
     """What a load leaves of all that an agent can run at once."""
     busy = (prediction.high, prediction.value, prediction.low)
-    low, likely, high = (round(100 * (1 - min(1.0, value / parallel))) for value in busy)
+    low, likely, high = (percent_free(value, parallel) for value in busy)
     return low, likely, high
+
+
+def percent_free(busy: float, parallel: int) -> int:
+    """What so many tasks on average leave of `parallel`, in whole percent."""
+    return round(100 * (1 - min(1.0, busy / parallel)))
 
 
 def unsure(value: float, parallel: int) -> Prediction:

@@ -327,6 +327,16 @@ def test_before_anything_could_be_compared_the_interval_is_everything() -> None:
     assert found.forecast_error is None
 
 
+def test_what_was_done_in_the_open_window_is_no_longer_free() -> None:
+    told = Told(Capacity)
+    told.records(NOW, {"duration_seconds": 360.0})
+    later = NOW + 1800
+    told.records(later, {"duration_seconds": 1200.0, "finished_at": later})
+    found = forecast(told, later)
+    assert (found.capacity_low, found.capacity_high) == (0, 67)
+    assert found.estimated_available_capacity == 67
+
+
 def test_what_waits_and_runs_is_done_at_the_usual_speed() -> None:
     told = Told(Capacity)
     told.records(NOW, {"duration_seconds": 60.0})
