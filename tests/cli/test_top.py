@@ -133,8 +133,8 @@ def test_it_rests_when_it_is_stopped_and_is_drawn_anew_when_it_goes_on(peer: Pee
 
 def test_only_what_changed_is_written(peer: Peer) -> None:
     with opened(peer) as window:
-        window.wait_for(FIRST)
-        window.wait_for("12:00:01")
+        clock = window.wait_for(FIRST).splitlines()[0][-8:]
+        window.wait_for(lambda text: text.splitlines()[0][-8:] != clock)
         whole = len(window.sent)
         window.press("p")
         window.wait_for("PAUSED")
