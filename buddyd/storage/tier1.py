@@ -3,12 +3,20 @@
 import sqlite3
 import struct
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
+from itertools import accumulate, takewhile
+from typing import Any
 
 from msgspec import UNSET
 
 from buddyd.domain.answers import Executions, StoredExecution
 from buddyd.errors import InvalidParams
 from buddyd.protocol.messages import GetExecutions
+
+MOST_BYTES = 8 * 1024 * 1024
+"""About how large a page may be. Ten thousand records with names of the usual length take half."""
+OTHER_BYTES = 300
+"""What a record takes in an answer beside its texts, at the most."""
 
 COLUMNS = """
 seq, execution_id, task_id, agent_id, tool_name, duration_seconds, success, finished_at,
@@ -60,11 +68,10 @@ def page(connection: sqlite3.Connection, request: GetExecutions, floor: float) -
         "ORDER BY finished_at DESC, seq DESC LIMIT :limit"
     )
     rows = connection.execute(query, parameters).fetchall()
-    shown = rows[: request.limit]
-    more = len(rows) > request.limit
+    shown = rows[: min(request.limit, _fitting(rows))]
     return Executions(
         executions=[_stored(row) for row in shown],
-        next=_encode_cursor(shown[-1][7], shown[-1][0]) if more else None,
+        next=_encode_cursor(shown[-1][7], shown[-1][0]) if len(shown) < len(rows) else None,
     )
 
 
@@ -95,23 +102,36 @@ def delete_ids(
     return deleted, until if count == limit else None
 
 
-def _stored(row: tuple[object, ...]) -> StoredExecution:
+def _fitting(rows: Sequence[Sequence[Any]]) -> int:
+    """How many rows make a page that is not too large; at least one."""
+    sizes = (OTHER_BYTES + sum(map(_size, (*row[1:5], row[13]))) for row in rows)
+    fitting = sum(1 for _ in takewhile(MOST_BYTES.__gt__, accumulate(sizes)))
+    return max(1, fitting)
+
+
+def _size(text: str | None) -> int:
+    if text is None:
+        return 0
+    return len(text) if text.isascii() else len(text.encode())
+
+
+def _stored(row: Sequence[Any]) -> StoredExecution:
     (_, execution_id, task_id, agent_id, tool_name, duration, success, finished_at) = row[:8]
     (cost, estimate, tokens, effort, browser, error_type) = row[8:]
     return StoredExecution(
-        execution_id=execution_id,  # type: ignore[arg-type]
-        task_id=task_id,  # type: ignore[arg-type]
-        agent_id=agent_id,  # type: ignore[arg-type]
-        tool_name=tool_name,  # type: ignore[arg-type]
-        duration_seconds=duration,  # type: ignore[arg-type]
+        execution_id=execution_id,
+        task_id=task_id,
+        agent_id=agent_id,
+        tool_name=tool_name,
+        duration_seconds=duration,
         success=bool(success),
-        finished_at=finished_at,  # type: ignore[arg-type]
-        cost_actual=cost,  # type: ignore[arg-type]
-        cost_estimate=estimate,  # type: ignore[arg-type]
-        tokens_used=tokens,  # type: ignore[arg-type]
-        human_effort_level=effort,  # type: ignore[arg-type]
+        finished_at=finished_at,
+        cost_actual=cost,
+        cost_estimate=estimate,
+        tokens_used=tokens,
+        human_effort_level=effort,
         browser_used=bool(browser),
-        error_type=error_type,  # type: ignore[arg-type]
+        error_type=error_type,
     )
 
 

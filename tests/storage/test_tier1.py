@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from buddyd.domain.answers import Executions
@@ -18,6 +19,7 @@ from tests.storage.records import NOW, execution, opened_journal, records
 pytestmark = pytest.mark.anyio
 
 FLOOR = NOW - 1000.0
+MEGABYTE = 2**20
 
 
 @pytest.fixture
@@ -111,6 +113,21 @@ async def test_the_pages_together_are_all_records_in_order(
         cursor = found.next
     assert walked == whole
     assert pages == -(-64 // limit)
+
+
+async def test_a_page_of_long_names_ends_early_and_the_walk_goes_on(
+    both: tuple[Database, Journal],
+) -> None:
+    database, journal = both
+    long = "😀" * 256
+    names = {"task_id": long, "agent_id": long, "tool_name": long, "error_type": "é" * 128}
+    await journal.append([records(*(execution(f"{n}", **names) for n in range(3_000)))], NOW)
+    first = await page(database, GetExecutions(limit=10_000))
+    assert 7 * MEGABYTE < len(msgspec.json.encode(first)) < 8 * MEGABYTE
+    rest = await page(database, GetExecutions(limit=10_000, before=first.next))
+    seen = [each.execution_id for each in [*first.executions, *rest.executions]]
+    assert seen == [f"{n}" for n in reversed(range(3_000))]
+    assert rest.next is None
 
 
 async def test_records_that_come_during_a_walk_do_not_disturb_it(
