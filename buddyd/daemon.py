@@ -26,7 +26,7 @@ from buddyd.actors.aggregator import AggregatorActor
 from buddyd.actors.capacity import CapacityActor
 from buddyd.actors.collector import Collector
 from buddyd.actors.cost import CostActor
-from buddyd.actors.messages import CollectorMessage, ProjectionMessage, Reconfigured
+from buddyd.actors.messages import CollectorMessage, ProjectionMessage
 from buddyd.actors.news import News
 from buddyd.actors.projecting import Environment, ProjectionActor
 from buddyd.actors.registry import RegistryActor
@@ -43,7 +43,7 @@ from buddyd.domain.settings import Budget, DomainSettings
 from buddyd.errors import ConfigurationError, FatalError, StorageBroken, StorageRefused
 from buddyd.feed import Feed
 from buddyd.health import Health
-from buddyd.runtime.channels import Envelope, Mailbox
+from buddyd.runtime.channels import Mailbox
 from buddyd.runtime.supervisor import Supervisor
 from buddyd.server.listener import Server, listening_socket
 from buddyd.server.peers import AccessPolicy
@@ -151,7 +151,7 @@ class Daemon:
         policy = AccessPolicy(settings.access).roles
         self.server = Server(sessions, policy, limits.max_connections)
 
-    async def reconfigure(self, settings: config.Settings) -> None:
+    def reconfigure(self, settings: config.Settings) -> None:
         """Take over what can change while the daemon runs; say what cannot."""
         before = self.health.settings
         kept = {key: getattr(before, key) for key in FIXED_SETTINGS}
@@ -162,7 +162,8 @@ class Daemon:
         log.set_level(settings.log.level)
         self._in_force = domain_settings(self.health.settings)
         for mailbox in self._mailboxes.values():
-            await mailbox.put(Envelope(Reconfigured()))
+            # Each sees by itself that others are in force; one that is busy is not waited for.
+            mailbox.wake()
         self.feed.all_changed()
 
 
@@ -301,13 +302,13 @@ async def _obey_signals(
                 logger.info("stopping", signal=signal.Signals(number).name)
                 stop.set()
             elif reload is not None:
-                await _reload(daemon, reload, notifier)
+                _reload(daemon, reload, notifier)
 
 
-async def _reload(daemon: Daemon, read: Callable[[], config.Settings], notifier: Notifier) -> None:
+def _reload(daemon: Daemon, read: Callable[[], config.Settings], notifier: Notifier) -> None:
     told = notifier.reloading()
     try:
-        await daemon.reconfigure(read())
+        daemon.reconfigure(read())
         logger.info("configuration reloaded")
     except ConfigurationError as error:
         logger.warning("configuration not reloaded, the old one stays", reason=str(error))

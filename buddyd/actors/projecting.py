@@ -13,13 +13,7 @@ import msgspec
 import structlog
 from msgspec import Struct
 
-from buddyd.actors.messages import (
-    Asked,
-    ProjectionMessage,
-    PutAway,
-    PutAwayDone,
-    Reconfigured,
-)
+from buddyd.actors.messages import Asked, ProjectionMessage, PutAway, PutAwayDone
 from buddyd.actors.news import SEGMENT_ENTRIES, News
 from buddyd.domain.answers import Answer
 from buddyd.domain.projection import Change, Projection
@@ -106,12 +100,13 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
 
     async def turn(self, envelopes: list[Envelope[ProjectionMessage]]) -> float | None:
         """Answer, fold what was committed, put away what is due."""
+        # First of all: who asks after a reload is answered under the settings that it brought.
+        if time.monotonic() >= self._not_before:
+            await self._reconfigure()
         for envelope in envelopes:
             await self._handle(envelope)
         await self._catch_up_if_possible()
         await self._checkpoint_if_due()
-        if time.monotonic() >= self._not_before:
-            await self._reconfigure()
         return self._seconds_to_wait()
 
     async def _handle(self, envelope: Envelope[ProjectionMessage]) -> None:
@@ -120,8 +115,6 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
                 envelope.answer(await self._reply(asked))
             case PutAway(seq=seq):
                 envelope.answer(await self._put_away(seq))
-            case Reconfigured():
-                await self._reconfigure()
 
     async def stop(self) -> None:
         """Put away everything. Where storage refuses, the journal still has it."""

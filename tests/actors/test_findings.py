@@ -159,7 +159,7 @@ async def test_a_budget_is_told_of_before_it_is_used_up_and_when_it_is(
     path: Path, said: list[Any]
 ) -> None:
     async with at_work(path) as house:
-        await house.reconfigure(A_DOLLAR_A_DAY)
+        house.reconfigure(A_DOLLAR_A_DAY)
         await spend(house, 0.001)
         assert budgets(said) == []
         for dollars, told in ((0.5, ["warning"]), (0.1, ["warning"]), (0.4, ["warning", "alarm"])):
@@ -182,12 +182,12 @@ async def test_a_restart_or_a_reload_tells_of_no_budget_twice(
 ) -> None:
     async with at_work(path, killed=killed) as house:
         await spend(house, 0.001)
-        await house.reconfigure(A_DOLLAR_A_DAY)
+        house.reconfigure(A_DOLLAR_A_DAY)
         await spend(house, 3.0)
-        await house.reconfigure(A_DOLLAR_A_DAY)
+        house.reconfigure(A_DOLLAR_A_DAY)
         await spend(house, 3.0)
     async with at_work(path) as house:
-        await house.reconfigure(A_DOLLAR_A_DAY)
+        house.reconfigure(A_DOLLAR_A_DAY)
         await spend(house, 3.0)
     assert budgets(said) == ["alarm"]
 
