@@ -194,10 +194,10 @@ MAY_OPEN = frozenset(
         ("buddyd.storage.recovery", "_readable"),
         ("buddyd.storage.recovery", "_new_first_page"),
         ("buddyd.storage.recovery", "_save"),
-        # The copy, before SQLite has it.
-        ("buddyd.storage.backup", "_write"),
-        # The copy again, to sync it bit by bit; closed when SQLite has let go of it.
-        ("buddyd.storage.backup", "_copy"),
+        # The copy, before SQLite has it; closed when SQLite has let go of it.
+        ("buddyd.storage.backup", "_partial"),
+        # What a killed daemon left of a copy.
+        ("buddyd.storage.backup", "_remove_unless_used"),
         # Folders; and what was saved, before it gets the database's name.
         ("buddyd.storage.folders", "sync"),
     }

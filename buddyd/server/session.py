@@ -117,6 +117,9 @@ class Session:
         self._framer = Framer(settings.max_message_bytes)
         self._place = Place(settings.large)
         self._reading = anyio.CancelScope()
+        # Around what an administrator waits for.
+        self._patience = anyio.CancelScope()
+        self._is_draining = False
         self._pending: dict[int, _Pending] = {}
         self._tokens = 0
         # When the message that has begun to come must be whole; inf between messages.
@@ -154,10 +157,12 @@ class Session:
             self._expiry.stop()
 
     def drain(self) -> None:
-        """Read only what is on its way; what was received is still answered."""
+        """Read only what is on its way; what was received is still answered, if soon."""
         # `framer.encoding` is known from the first byte on.
         patience = FIRST_SECONDS if self._framer.encoding is None else LAST_SECONDS
         self._reading.deadline = anyio.current_time() + patience
+        self._is_draining = True
+        self._patience.cancel()
         self._end_outlet()
 
     # Incoming
@@ -240,7 +245,22 @@ class Session:
     async def _serve(self, request: IncomingRequest, token: int) -> None:
         method = self._permitted(request.method)
         params = decode_params(self._encoding, request, method.params)
+        if method.role is Role.ADMIN:
+            await self._dispatch_patiently(params, token)
+        else:
+            await self._dispatch(params, token)
+
+    async def _dispatch(self, params: Request | Execution, token: int) -> None:
         await self._settings.dispatch(params, partial(self._conclude, token), self._open_outlet())
+
+    async def _dispatch_patiently(self, params: Request | Execution, token: int) -> None:
+        """The same for what takes its time, such as a backup: a drained session calls it off."""
+        with anyio.CancelScope() as self._patience:
+            if self._is_draining:
+                self._patience.cancel()
+            await self._dispatch(params, token)
+        if self._patience.cancelled_caught:
+            raise Unavailable("The daemon is stopping.", 2.0)
 
     def _permitted(self, name: str) -> Method:
         """The method of this name; raises where there is none, or this peer may not use it."""

@@ -395,6 +395,23 @@ async def test_a_session_that_is_drained_answers_what_it_received_and_ends() -> 
         assert [answer["id"] for answer in await client.rest()] == [1, 2]
 
 
+async def test_a_session_that_is_drained_calls_off_what_takes_its_time() -> None:
+    script = Script()
+    script.waits = True
+    async with session(script) as (client, served):
+        await client.say({"id": 1, "method": "backup", "params": {"path": "/copy"}})
+        await until(lambda: len(script.asked) == 1)
+        # What comes behind it is told the same.
+        await client.say({"id": 2, "method": "cleanup_old_data"})
+        served.drain()
+        for number in (1, 2):
+            answer = await client.hear()
+            assert answer["id"] == number
+            assert answer["error"]["code"] == -32000
+            assert "stopping" in answer["error"]["data"]["reason"]
+        assert await client.rest() == []
+
+
 async def test_an_idle_session_that_is_drained_ends_at_once() -> None:
     async with session(Script()) as (client, served):
         await client.say(ping(1))
