@@ -331,14 +331,18 @@ async def _end_in_time(options: Options, stop: anyio.Event) -> None:
 async def _notify(health: Health, notifier: Notifier) -> None:
     """Tell systemd that all is well, as long as it is."""
     interval = watchdog_interval()
+    pause = min(interval or STATUS_SECONDS, STATUS_SECONDS)
     if not notifier.status(health.summary()):
         return
     while True:
-        trouble = await health.trouble()
+        began = anyio.current_time()
+        # What is wrong has to be said before the watchdog ends the daemon, two intervals after
+        # the last sign of life; and there is to be time for one more look.
+        trouble = await health.trouble(0.75 * pause)
         if interval is not None and trouble is None:
             notifier.watchdog()
         notifier.status(trouble or health.summary())
-        await anyio.sleep(min(interval or STATUS_SECONDS, STATUS_SECONDS))
+        await anyio.sleep_until(began + pause)
 
 
 @contextmanager

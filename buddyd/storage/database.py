@@ -97,10 +97,18 @@ class Database:
         return await self._run(self._writer, work)
 
     async def read(self, work: Work[T]) -> T:
-        """Do `work` on a reading connection, which sees everything that was committed before."""
+        """Do `work` on a reading connection, which sees everything that was committed before.
+
+        It goes on to its end where the caller is cancelled, who does not wait for that.
+        """
         reader = self._readers[self._next_reader]
         self._next_reader = (self._next_reader + 1) % len(self._readers)
-        return await self._run(reader, work)
+        return await self._run(reader, work, shield=False)
+
+    async def probe(self) -> None:
+        """Return when every reading connection has answered; raises what `read` does."""
+        for reader in self._readers:
+            await self._run(reader, _select_one, shield=False)
 
     def size_on_disk(self) -> int:
         """What the database and its write-ahead log take, in bytes."""
@@ -116,9 +124,11 @@ class Database:
             if not self._broken:
                 self._ownership.note(Past.CLEAN)
 
-    async def _run(self, connection: aiosqlite.Connection, work: Work[T]) -> T:
+    async def _run(
+        self, connection: aiosqlite.Connection, work: Work[T], *, shield: bool = True
+    ) -> T:
         try:
-            return await _run(connection, work)
+            return await _run(connection, work, shield=shield)
         except StorageBroken as error:
             self._broken = True
             if error.__cause__ is not None:
@@ -178,17 +188,22 @@ async def _connect(path: Path, connector: Callable[[], sqlite3.Connection]) -> a
         raise
 
 
-async def _run(connection: aiosqlite.Connection, work: Work[T]) -> T:
+async def _run(connection: aiosqlite.Connection, work: Work[T], *, shield: bool) -> T:
     # One call for a whole transaction costs one change of thread instead of one a statement;
     # aiosqlite has no public name for running a function in a connection's thread.
     raw = connection._conn  # noqa: SLF001
     try:
-        # Cancelling the call would not stop the statement, only lose sight of it.
-        with anyio.CancelScope(shield=True):
+        # Cancelling the call does not stop the statement, but loses sight of it: nobody may do so
+        # who writes.
+        with anyio.CancelScope(shield=shield):
             result: T = await connection._execute(work, raw)  # type: ignore[no-untyped-call]  # noqa: SLF001
     except sqlite3.Error as error:
         raise _translated(error) from error
     return result
+
+
+def _select_one(connection: sqlite3.Connection) -> None:
+    connection.execute("SELECT 1").fetchone()
 
 
 def _transaction(connection: sqlite3.Connection, work: Work[T]) -> T:
