@@ -90,6 +90,24 @@ class Options(Struct, frozen=True, kw_only=True):
     """Sees to it that the process ends within so many seconds, come what may."""
 
 
+class Orders:
+    """What a daemon is told from outside. It may be told while it cannot do it yet."""
+
+    def __init__(self, stop: anyio.Event) -> None:
+        self.stop = stop
+        """Set when it is time to stop."""
+        self._reload = anyio.Event()
+
+    def reload(self) -> None:
+        """The configuration is to be read again; told twice before that, it is read once."""
+        self._reload.set()
+
+    async def told_to_reload(self) -> None:
+        """Wait until it is to be read again."""
+        await self._reload.wait()
+        self._reload = anyio.Event()
+
+
 class Daemon:
     """The parts of a daemon, put together but not yet alive."""
 
@@ -205,31 +223,56 @@ async def run(
 
     Sets `ready` once it answers. Raises FatalError where it cannot start or go on.
     """
-    stop = stop or anyio.Event()
+    orders = Orders(stop or anyio.Event())
+    failure: FatalError | None = None
     with _sockets(options) as sockets, closing(Notifier()) as notifier:
-        notifier.starting(LONGEST_START_SECONDS)
-        notifier.status("Opening the database")
-        async with open_database(options.database, settings.durability) as database:
-            daemon = Daemon(settings, options, database)
-            await _load(daemon.journal, options.database)
-            async with anyio.create_task_group() as tasks, anyio.create_task_group() as actors:
-                # First of all, so that a start that takes long can be called off.
-                await tasks.start(_obey_signals, daemon, notifier, stop)
-                tasks.start_soon(_stop_on_failure, daemon.supervisor, stop)
-                tasks.start_soon(_end_in_time, options, stop)
-                try:
-                    notifier.status("Taking up what was recorded")
-                    if await _start(daemon, actors, stop):
-                        await _serve(daemon, sockets, notifier, stop, ready)
-                finally:
-                    with anyio.CancelScope(shield=True):
-                        notifier.stopping(LONGEST_STOP_SECONDS)
-                        notifier.status("Putting everything away")
-                        await daemon.supervisor.stop()
-                    tasks.cancel_scope.cancel()
+        async with anyio.create_task_group() as tasks:
+            # First of all and to the very end, so that no signal ends it in the middle.
+            await tasks.start(_obey_signals, orders)
+            tasks.start_soon(_begin_to_stop, options, notifier, orders.stop)
+            try:
+                await _live(settings, options, orders, notifier, sockets=sockets, ready=ready)
+            except FatalError as error:
+                # Caught here, because a group of tasks would wrap it up.
+                failure = error
+            tasks.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+    logger.info("stopped")
+
+
+async def _live(
+    settings: config.Settings,
+    options: Options,
+    orders: Orders,
+    notifier: Notifier,
+    *,
+    sockets: Sequence[socket.socket],
+    ready: anyio.Event | None,
+) -> None:
+    """Open the database, and run a daemon on it until it is time to stop; raises FatalError."""
+    notifier.starting(LONGEST_START_SECONDS)
+    notifier.status("Opening the database")
+    async with open_database(options.database, settings.durability) as database:
+        if orders.stop.is_set():
+            return
+        daemon = Daemon(settings, options, database)
+        await _load(daemon.journal, options.database)
+        async with anyio.create_task_group() as tasks, anyio.create_task_group() as actors:
+            tasks.start_soon(_reload_when_told, daemon, orders, notifier)
+            tasks.start_soon(_stop_on_failure, daemon.supervisor, orders.stop)
+            try:
+                notifier.status("Taking up what was recorded")
+                if await _start(daemon, actors, orders.stop):
+                    await _serve(daemon, sockets, notifier, orders.stop, ready)
+            finally:
+                with anyio.CancelScope(shield=True):
+                    notifier.stopping(LONGEST_STOP_SECONDS)
+                    notifier.status("Putting everything away")
+                    await daemon.supervisor.stop()
+                tasks.cancel_scope.cancel()
     if daemon.supervisor.failure is not None:
         raise daemon.supervisor.failure
-    logger.info("stopped")
 
 
 async def _load(journal: Journal, path: Path) -> None:
@@ -271,7 +314,6 @@ async def _serve(
             _announce(daemon, notifier, ready)
         tasks.start_soon(_notify, daemon.health, notifier)
         await stop.wait()
-        notifier.stopping(LONGEST_STOP_SECONDS)
         notifier.status("Answering what was asked")
         # No new connections first, so that there is an end to what has to be answered.
         await daemon.server.stop(DRAIN_SECONDS)
@@ -287,22 +329,23 @@ def _announce(daemon: Daemon, notifier: Notifier, ready: anyio.Event | None) -> 
         ready.set()
 
 
-async def _obey_signals(
-    daemon: Daemon,
-    notifier: Notifier,
-    stop: anyio.Event,
-    *,
-    task_status: anyio.abc.TaskStatus[None],
-) -> None:
-    reload = daemon.options.reload
+async def _obey_signals(orders: Orders, *, task_status: anyio.abc.TaskStatus[None]) -> None:
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         task_status.started()
         async for number in signals:
-            if number != signal.SIGHUP:
+            if number == signal.SIGHUP:
+                orders.reload()
+            else:
                 logger.info("stopping", signal=signal.Signals(number).name)
-                stop.set()
-            elif reload is not None:
-                _reload(daemon, reload, notifier)
+                orders.stop.set()
+
+
+async def _reload_when_told(daemon: Daemon, orders: Orders, notifier: Notifier) -> None:
+    read = daemon.options.reload
+    while True:
+        await orders.told_to_reload()
+        if read is not None:
+            _reload(daemon, read, notifier)
 
 
 def _reload(daemon: Daemon, read: Callable[[], config.Settings], notifier: Notifier) -> None:
@@ -322,9 +365,10 @@ async def _stop_on_failure(supervisor: Supervisor, stop: anyio.Event) -> None:
     stop.set()
 
 
-async def _end_in_time(options: Options, stop: anyio.Event) -> None:
-    # A thread of the database that hangs can neither be cancelled nor left behind.
+async def _begin_to_stop(options: Options, notifier: Notifier, stop: anyio.Event) -> None:
     await stop.wait()
+    notifier.stopping(LONGEST_STOP_SECONDS)
+    # A thread of the database that hangs can neither be cancelled nor left behind.
     options.end_after(STOP_SECONDS)
 
 
