@@ -43,6 +43,7 @@ from buddyd.domain.settings import Budget, DomainSettings
 from buddyd.errors import ConfigurationError, FatalError, StorageBroken, StorageRefused
 from buddyd.feed import Feed
 from buddyd.health import Health
+from buddyd.runtime import background
 from buddyd.runtime.channels import Mailbox
 from buddyd.runtime.supervisor import Supervisor
 from buddyd.server.listener import Server, listening_socket
@@ -169,13 +170,13 @@ class Daemon:
         policy = AccessPolicy(settings.access).roles
         self.server = Server(sessions, policy, limits.max_connections)
 
-    def reconfigure(self, settings: config.Settings) -> None:
+    def reconfigure(self, settings: config.Settings, policy: AccessPolicy) -> None:
         """Take over what can change while the daemon runs; say what cannot."""
         before = self.health.settings
         kept = {key: getattr(before, key) for key in FIXED_SETTINGS}
         if stale := [key for key in FIXED_SETTINGS if getattr(settings, key) != kept[key]]:
             logger.warning("these settings take a restart to change", keys=", ".join(stale))
-        self.server.policy = AccessPolicy(settings.access).roles
+        self.server.policy = policy.roles
         self.health.settings = msgspec.structs.replace(settings, **kept)
         log.set_level(settings.log.level)
         self._in_force = domain_settings(self.health.settings)
@@ -345,17 +346,24 @@ async def _reload_when_told(daemon: Daemon, orders: Orders, notifier: Notifier) 
     while True:
         await orders.told_to_reload()
         if read is not None:
-            _reload(daemon, read, notifier)
+            await _reload(daemon, read, orders, notifier)
 
 
-def _reload(daemon: Daemon, read: Callable[[], config.Settings], notifier: Notifier) -> None:
+async def _reload(
+    daemon: Daemon, read: Callable[[], config.Settings], orders: Orders, notifier: Notifier
+) -> None:
+    def load() -> tuple[config.Settings, AccessPolicy]:
+        settings = read()
+        return settings, AccessPolicy(settings.access)
+
     told = notifier.reloading()
     try:
-        daemon.reconfigure(read())
+        # Names of users are looked up, and who knows whether the user database answers.
+        daemon.reconfigure(*await background.begin(load))
         logger.info("configuration reloaded")
     except ConfigurationError as error:
         logger.warning("configuration not reloaded, the old one stays", reason=str(error))
-    if told:
+    if told and not orders.stop.is_set():
         notifier.ready()
 
 

@@ -61,6 +61,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {
             "buddyd.server",
             "buddyd.protocol",
+            "buddyd.runtime.background",
             "buddyd.runtime.channels",
             "buddyd.runtime.timer",
             "buddyd.domain.answers",
@@ -126,6 +127,7 @@ MAY_USE: dict[str, frozenset[str]] = {
     "buddyd.protocol": PURE - {"os", "time", "datetime"},
     "buddyd.errors": PURE - {"os", "time", "datetime"},
     "buddyd.runtime": PURE - {"os"} | {"anyio", "structlog"},
+    "buddyd.runtime.background": PURE - {"os", "time"} | {"asyncio", "threading"},
     "buddyd.runtime.timer": PURE - {"os"} | {"asyncio"},
     "buddyd.runtime.channels": PURE - {"os", "time"} | {"anyio", "asyncio"},
     # sqlite3 for the type of a connection: see SQL. `time` for pauses: the time of day is given.
