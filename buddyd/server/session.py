@@ -285,7 +285,7 @@ class Session:
         patient = method is not None and method.role is Role.ADMIN
         deadline = math.inf if patient else time.monotonic() + ANSWER_SECONDS
         self._tokens += 1
-        if not self._pending:
+        if not patient:
             self._expiry.ring_within(ANSWER_SECONDS)
         self._pending[self._tokens] = _Pending(
             request.answer_id,

@@ -380,6 +380,18 @@ async def test_administration_takes_its_time(monkeypatch: pytest.MonkeyPatch) ->
         assert (await client.hear())["result"] == PINGED
 
 
+async def test_what_comes_behind_it_does_not_take_as_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    script = Script(outcome=None)
+    async with session(script) as (client, _):
+        await client.say({"id": 1, "method": "cleanup_old_data"})
+        await until(lambda: len(script.delivers) == 1)
+        monkeypatch.setattr(module, "ANSWER_SECONDS", 0.01)
+        await client.say(ping(2))
+        answer = await client.hear()
+        assert answer["id"] == 2
+        assert answer["error"]["data"]["reason"] == "There was no answer within 0.01 s."
+
+
 async def test_a_session_that_is_drained_answers_what_it_received_and_ends() -> None:
     script = Script(outcome=None)
     async with session(script) as (client, served):
