@@ -68,7 +68,7 @@ LONGEST_START_SECONDS = 3600.0
 """Rows are saved from a damaged database meanwhile, or a long journal is folded."""
 LONGEST_STOP_SECONDS = 120.0
 _STDERR = 2
-# What a running daemon cannot change.
+# What a running daemon cannot change, beside the format of its log; config/buddyd.toml says so.
 FIXED_SETTINGS = ("socket", "database", "durability", "retention", "limits")
 
 INSTALLING = ("install", "uninstall")
@@ -172,18 +172,26 @@ class Daemon:
 
     def reconfigure(self, settings: config.Settings, policy: AccessPolicy) -> None:
         """Take over what can change while the daemon runs; say what cannot."""
-        before = self.health.settings
-        kept = {key: getattr(before, key) for key in FIXED_SETTINGS}
-        if stale := [key for key in FIXED_SETTINGS if getattr(settings, key) != kept[key]]:
-            logger.warning("these settings take a restart to change", keys=", ".join(stale))
         self.server.policy = policy.roles
-        self.health.settings = msgspec.structs.replace(settings, **kept)
+        self.health.settings = _without_what_is_fixed(settings, self.health.settings)
         log.set_level(settings.log.level)
         self._in_force = domain_settings(self.health.settings)
         for mailbox in self._mailboxes.values():
             # Each sees by itself that others are in force; one that is busy is not waited for.
             mailbox.wake()
         self.feed.all_changed()
+
+
+def _without_what_is_fixed(wanted: config.Settings, before: config.Settings) -> config.Settings:
+    """What is in force where `wanted` follows on `before`; says what of it takes a restart."""
+    kept = {key: getattr(before, key) for key in FIXED_SETTINGS}
+    stale = [key for key in FIXED_SETTINGS if getattr(wanted, key) != kept[key]]
+    if wanted.log.format != before.log.format:
+        stale.append("log.format")
+    if stale:
+        logger.warning("these settings take a restart to change", keys=", ".join(stale))
+    kept["log"] = msgspec.structs.replace(wanted.log, format=before.log.format)
+    return msgspec.structs.replace(wanted, **kept)
 
 
 def domain_settings(settings: config.Settings) -> DomainSettings:

@@ -106,6 +106,27 @@ def test_a_change_that_comes_while_the_daemon_starts_is_not_forgotten(tmp_path: 
         assert the_tool(daemon)["confidence_level"] == "HIGH"
 
 
+def test_what_takes_a_restart_is_named_and_stays_as_it_was(tmp_path: Path) -> None:
+    file = tmp_path / "buddyd.toml"
+    file.write_text("")
+    with DaemonProcess(tmp_path, "--config", str(file)) as daemon:
+        assert daemon.process is not None
+        before = daemon.call("get_daemon_status")["result"]["settings"]
+        file.write_text('[limits]\nmax_tools = 7\n[log]\nformat = "console"\nlevel = "warning"\n')
+        daemon.process.send_signal(signal.SIGHUP)
+        warning = daemon.wait_for("these settings take a restart to change")
+        assert warning["keys"] == "limits, log.format"
+        until(lambda: log_settings(daemon)["level"] == "warning", "the reload")
+        after = daemon.call("get_daemon_status")["result"]["settings"]
+        assert after["limits"] == before["limits"]
+        assert after["log"] == {"level": "warning", "format": "auto"}
+
+
+def log_settings(daemon: DaemonProcess) -> dict[str, Any]:
+    settings: dict[str, Any] = daemon.call("get_daemon_status")["result"]["settings"]["log"]
+    return settings
+
+
 def test_an_order_to_stop_is_heard_though_a_busy_actor_has_not_reloaded_yet(tmp_path: Path) -> None:
     file = tmp_path / "buddyd.toml"
     file.write_text(rates(0.95))
