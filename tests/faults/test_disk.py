@@ -157,8 +157,8 @@ def failing(daemon: DaemonProcess, call: str, path: str, when: str) -> DaemonPro
     ("call", "file", "when"),
     # The first calls on the log belong to the start.
     [
-        ("fdatasync", "-wal", "4+"),
-        ("pwrite64", "-wal", "12+"),
+        ("fdatasync", "-wal", "12+"),
+        ("pwrite64", "-wal", "120+"),
         ("fdatasync", "", "1+"),
         ("pwrite64", "", "1+"),
     ],
