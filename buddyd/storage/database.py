@@ -6,7 +6,7 @@ open here: closing it would drop the process's locks on it.
 
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -112,17 +112,14 @@ class Database:
 
     def size_on_disk(self) -> int:
         """What the database and its write-ahead log take, in bytes."""
-        files = (self.path, Path(f"{self.path}-wal"))
-        return sum(file.stat().st_size for file in files if file.exists())
+        return _size(self.path) + _size(self._log_path)
 
     async def close(self) -> None:
         """Close every connection; the last one leaves a single file behind."""
-        with anyio.CancelScope(shield=True), anyio.move_on_after(CLOSE_LIMIT_SECONDS):
-            for reader in self._readers:
-                await reader.close()
-            await self._writer.close()
-            if not self._broken:
-                self._ownership.note(Past.CLEAN)
+        # The writer last, which puts away the log.
+        closed = await _close_all([*self._readers, self._writer])
+        if closed and not self._broken:
+            self._ownership.note(Past.CLEAN)
 
     async def _run(
         self, connection: aiosqlite.Connection, work: Work[T], *, shield: bool = True
@@ -167,8 +164,8 @@ async def open_database(path: Path, durability: Durability = "full") -> AsyncIte
             database = Database(path, connections[0], connections[1:], ownership)
             connections = []
         finally:
-            for connection in connections:
-                await connection.close()
+            # Also where it was cancelled: a thread that is left would keep the process from ending.
+            await _close_all(connections)
         try:
             yield database
         finally:
@@ -186,6 +183,15 @@ async def _connect(path: Path, connector: Callable[[], sqlite3.Connection]) -> a
         if isinstance(error, (sqlite3.Error, OSError)):
             raise _opening_error(path, error) from error
         raise
+
+
+async def _close_all(connections: Sequence[aiosqlite.Connection]) -> bool:
+    """Close connections in order, even if cancelled; False where one of them hangs."""
+    with anyio.CancelScope(shield=True), anyio.move_on_after(CLOSE_LIMIT_SECONDS):
+        for connection in connections:
+            await connection.close()
+        return True
+    return False
 
 
 async def _run(connection: aiosqlite.Connection, work: Work[T], *, shield: bool) -> T:
@@ -247,6 +253,14 @@ def _circumstance(path: Path) -> str:
     if place.f_bavail * place.f_frsize < NEEDED_BYTES:
         return "; the disk is full"
     return ""
+
+
+def _size(path: Path) -> int:
+    """In bytes; 0 where there is no such file, or none any more."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
