@@ -4,12 +4,8 @@ Configuration, log, storage, channels, actors, server, notify: read from top to 
 start; the way back is the stop, in reverse order.
 """
 
-import argparse
-import faulthandler
-import os
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -21,7 +17,7 @@ import anyio.abc
 import msgspec
 from msgspec import Struct
 
-from buddyd import __version__, config, log, paths
+from buddyd import config, log, paths
 from buddyd.actors.aggregator import AggregatorActor
 from buddyd.actors.capacity import CapacityActor
 from buddyd.actors.collector import Collector
@@ -31,7 +27,6 @@ from buddyd.actors.news import News
 from buddyd.actors.projecting import Environment, ProjectionActor
 from buddyd.actors.registry import RegistryActor
 from buddyd.actors.risk import RiskActor
-from buddyd.clock import SteadyClock
 from buddyd.dispatch import OWNERS, Dispatcher
 from buddyd.domain.capacity import Capacity
 from buddyd.domain.costs import Costs
@@ -53,13 +48,12 @@ from buddyd.storage.database import Database, open_database
 from buddyd.storage.journal import Journal
 from buddyd.storage.projections import ProjectionStore
 from buddyd.storage.retention import Retention
-from buddyd.systemd import Notifier, listen_sockets, watchdog_interval
+from buddyd.systemd import Notifier, watchdog_interval
 
 logger = log.get_logger()
 
 COLLECTOR_MAILBOX = 256
 PROJECTION_MAILBOX = 128
-SWITCH_SECONDS = 0.001
 DRAIN_SECONDS = 10.0
 STOP_SECONDS = 50.0
 """How long a stop may take: what it waits for adds up to less, unless something hangs."""
@@ -67,11 +61,8 @@ STATUS_SECONDS = 10.0
 LONGEST_START_SECONDS = 3600.0
 """Rows are saved from a damaged database meanwhile, or a long journal is folded."""
 LONGEST_STOP_SECONDS = 120.0
-_STDERR = 2
 # What a running daemon cannot change, beside the format of its log; config/buddyd.toml says so.
 FIXED_SETTINGS = ("socket", "database", "durability", "retention", "limits")
-
-INSTALLING = ("install", "uninstall")
 
 
 class Options(Struct, frozen=True, kw_only=True):
@@ -114,61 +105,77 @@ class Daemon:
 
     def __init__(self, settings: config.Settings, options: Options, database: Database) -> None:
         self.options = options
-        limits, clock = settings.limits, options.clock
+        self._database = database
+        self._in_force = domain_settings(settings)
         # Storage.
-        store = ProjectionStore(database)
-        self.journal = journal = Journal(database, limits.max_agents, limits.max_tools)
-        retention = Retention(database, store, settings.retention, folders=len(OWNERS))
+        self._store = store = ProjectionStore(database)
+        self.journal = Journal(database, settings.limits.max_agents, settings.limits.max_tools)
+        self._retention = Retention(database, store, settings.retention, folders=len(OWNERS))
         # Channels.
-        inbox: Mailbox[CollectorMessage] = Mailbox("collector", COLLECTOR_MAILBOX)
+        self._inbox: Mailbox[CollectorMessage] = Mailbox("collector", COLLECTOR_MAILBOX)
         self._mailboxes: dict[str, Mailbox[ProjectionMessage]] = {
             name: Mailbox(name, PROJECTION_MAILBOX) for name in OWNERS
         }
+        self._news = News(self._mailboxes)
+        self.feed = Feed(options.clock)
         # Actors: the consumers before the producer that feeds them.
-        news = News(self._mailboxes)
-        self.feed = Feed(clock)
-        self._in_force = domain_settings(settings)
-        environment = Environment(journal, news, store, clock, lambda: self._in_force)
-        projections: list[ProjectionActor[Any]] = [
+        self.supervisor = Supervisor()
+        for actor in self._projections():
+            self.supervisor.add(actor, self._mailboxes[actor.name])
+        collector = self._collector()
+        self.supervisor.add(collector, self._inbox)
+        # The server.
+        traffic = Traffic()
+        self.health = self._health(settings, collector, traffic)
+        self.server = self._server(settings, traffic)
+
+    def _projections(self) -> list[ProjectionActor[Any]]:
+        clock, database, retention = self.options.clock, self._database, self._retention
+        environment = Environment(
+            self.journal, self._news, self._store, clock, lambda: self._in_force
+        )
+        return [
             AggregatorActor("aggregator", Pipeline, environment, retention),
             RegistryActor("registry", Registry, environment),
             CapacityActor("capacity", Capacity, environment),
             CostActor("cost", Costs, environment, database.size_on_disk),
             RiskActor("risk", Risks, environment, self.feed.all_changed),
         ]
+
+    def _collector(self) -> Collector:
         mailboxes = list(self._mailboxes.values())
-        collector = Collector(journal, news, mailboxes, clock, self.feed.publish)
-        self.supervisor = Supervisor()
-        for actor in projections:
-            self.supervisor.add(actor, self._mailboxes[actor.name])
-        self.supervisor.add(collector, inbox)
-        # The server.
-        traffic = Traffic()
-        self.health = Health(
+        clock, announce = self.options.clock, self.feed.publish
+        return Collector(self.journal, self._news, mailboxes, clock, announce)
+
+    def _health(self, settings: config.Settings, collector: Collector, traffic: Traffic) -> Health:
+        return Health(
             settings=settings,
-            socket=options.socket_path,
-            clock=clock,
+            socket=self.options.socket_path,
+            clock=self.options.clock,
             supervisor=self.supervisor,
             collector=collector,
-            journal=journal,
-            database=database,
+            journal=self.journal,
+            database=self._database,
             traffic=traffic,
         )
+
+    def _server(self, settings: config.Settings, traffic: Traffic) -> Server:
         dispatcher = Dispatcher(
-            collector=inbox,
+            collector=self._inbox,
             projections=self._mailboxes,
-            journal=journal,
-            database=database,
-            retention=retention,
-            clock=clock,
-            in_doubt=options.in_doubt,
+            journal=self.journal,
+            database=self._database,
+            retention=self._retention,
+            clock=self.options.clock,
+            in_doubt=self.options.in_doubt,
             health=self.health,
             escalate=self.supervisor.escalate,
             feed=self.feed,
         )
+        limits = settings.limits
         sessions = SessionSettings(dispatcher.dispatch, limits.max_message_bytes, traffic)
         policy = AccessPolicy(settings.access).roles
-        self.server = Server(sessions, policy, limits.max_connections)
+        return Server(sessions, policy, limits.max_connections)
 
     def reconfigure(self, settings: config.Settings, policy: AccessPolicy) -> None:
         """Take over what can change while the daemon runs; say what cannot."""
@@ -414,107 +421,11 @@ def _sockets(options: Options) -> Iterator[Sequence[socket.socket]]:
         yield [listener]
 
 
-# The program
-
-
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the daemon in the foreground; ends the process with an exit code of sysexits.h."""
-    words = sys.argv[1:] if arguments is None else arguments
-    try:
-        if words and words[0] in INSTALLING:
-            # What a daemon never needs.
-            from buddyd import install  # noqa: PLC0415
+    """The program's entry point: see `buddyd.program`, which builds on this module."""
+    from buddyd import program  # noqa: PLC0415
 
-            install.main(words)
-        _run_in_foreground(words)
-    except FatalError as error:
-        print(f"buddyd: {error}", file=sys.stderr)  # noqa: T201
-        sys.exit(error.exit_code)
-    sys.exit(0)
-
-
-def _open_standard_files() -> None:
-    """What is opened later must not take their numbers: lines of the log would end up in it."""
-    for descriptor in range(_STDERR + 1):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            # The lowest number that is free.
-            os.open(os.devnull, os.O_RDWR)
-
-
-def _end_after(seconds: float) -> None:
-    """End the process by then, with the stacks of its threads on standard error."""
-    faulthandler.dump_traceback_later(seconds, exit=True, file=_STDERR)
-
-
-def _run_in_foreground(arguments: Sequence[str]) -> None:
-    # The database, the socket and what lies beside them are nobody else's to read.
-    os.umask(0o077)
-    # The thread that writes takes the interpreter's lock back after every statement: while the
-    # event loop is busy, it should not have to wait long for it.
-    sys.setswitchinterval(SWITCH_SECONDS)
-    _open_standard_files()
-    # Whatever hangs: systemd's watchdog ends it with SIGABRT, and the journal has the stacks.
-    faulthandler.enable(_STDERR)
-    given = _parser().parse_args(arguments)
-    loaded = config.load(Path(given.config) if given.config else None)
-    if given.check_config:
-        print(f"{loaded.file or 'the defaults'}: all is well")  # noqa: T201
-        return
-    settings = _with_level(loaded.settings, given.log_level)
-    log.configure(settings.log.level, settings.log.format)
-    anyio.run(run, settings, _options(given, settings, loaded.file))
-
-
-def _options(given: argparse.Namespace, settings: config.Settings, file: Path | None) -> Options:
-    inherited = listen_sockets()
-    if inherited:
-        path = Path(str(inherited[0].getsockname()))
-    else:
-        path = paths.socket_path(given.socket, settings.socket)
-    clock = SteadyClock()
-    return Options(
-        socket_path=path,
-        clock=clock,
-        in_doubt=clock.in_doubt,
-        # By whatever links it is reached, its lock and its log lie beside the file itself.
-        database=Path(os.path.realpath(config.database_path(settings, given.database))),
-        inherited=inherited,
-        reload=lambda: _with_level(config.load(file).settings, given.log_level),
-        end_after=_end_after,
-    )
-
-
-def _with_level(settings: config.Settings, level: str | None) -> config.Settings:
-    if level is None:
-        return settings
-    return msgspec.structs.replace(settings, log=msgspec.structs.replace(settings.log, level=level))
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="buddyd",
-        description="Tells the people who run AI agents how their agents are doing.",
-        epilog="Without options it reads /etc/buddyd/buddyd.toml or the user's own configuration. "
-        "`buddyd install` makes it a service of the host or of yours, `buddyd uninstall` undoes "
-        "that; each has a --help of its own.",
-    )
-    parser.add_argument("--config", metavar="FILE", help="the configuration, in TOML")
-    parser.add_argument("--socket", metavar="PATH", help="where to listen")
-    parser.add_argument("--database", metavar="PATH", help="where to keep the records")
-    parser.add_argument(
-        "--log-level",
-        choices=["debug", "info", "warning", "error", "critical"],
-        help="the least severe level that is logged",
-    )
-    parser.add_argument(
-        "--check-config",
-        action="store_true",
-        help="say what is wrong with the configuration and exit: 0 where nothing is, 78 otherwise",
-    )
-    parser.add_argument("--version", action="version", version=f"buddyd {__version__}")
-    return parser
+    program.main(arguments)
 
 
 if __name__ == "__main__":
