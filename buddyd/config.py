@@ -34,7 +34,8 @@ _MONTH_SECONDS = 2_592_000
 MOST_BUDGETS = 100
 
 Count = Annotated[int, Meta(ge=1, le=100_000)]
-Seconds = Annotated[float, Meta(gt=0, le=_MONTH_SECONDS)]
+# So much that it makes a difference to a time of day, and that time passes between two looks.
+Seconds = Annotated[float, Meta(ge=0.1, le=_MONTH_SECONDS)]
 Rate = Annotated[float, Meta(ge=0, le=1)]
 Name = Annotated[str, Meta(min_length=1, max_length=256)]
 Who = str | Annotated[int, Meta(ge=0, le=_LARGEST_ID)]

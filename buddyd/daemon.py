@@ -4,12 +4,8 @@ Configuration, log, storage, channels, actors, server, notify: read from top to 
 start; the way back is the stop, in reverse order.
 """
 
-import argparse
-import faulthandler
-import os
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -21,17 +17,16 @@ import anyio.abc
 import msgspec
 from msgspec import Struct
 
-from buddyd import __version__, config, log, paths
+from buddyd import config, log, paths
 from buddyd.actors.aggregator import AggregatorActor
 from buddyd.actors.capacity import CapacityActor
 from buddyd.actors.collector import Collector
 from buddyd.actors.cost import CostActor
-from buddyd.actors.messages import CollectorMessage, ProjectionMessage, Reconfigured
+from buddyd.actors.messages import CollectorMessage, ProjectionMessage
 from buddyd.actors.news import News
 from buddyd.actors.projecting import Environment, ProjectionActor
 from buddyd.actors.registry import RegistryActor
 from buddyd.actors.risk import RiskActor
-from buddyd.clock import SteadyClock
 from buddyd.dispatch import OWNERS, Dispatcher
 from buddyd.domain.capacity import Capacity
 from buddyd.domain.costs import Costs
@@ -43,7 +38,8 @@ from buddyd.domain.settings import Budget, DomainSettings
 from buddyd.errors import ConfigurationError, FatalError, StorageBroken, StorageRefused
 from buddyd.feed import Feed
 from buddyd.health import Health
-from buddyd.runtime.channels import Envelope, Mailbox
+from buddyd.runtime import background
+from buddyd.runtime.channels import Mailbox
 from buddyd.runtime.supervisor import Supervisor
 from buddyd.server.listener import Server, listening_socket
 from buddyd.server.peers import AccessPolicy
@@ -52,13 +48,12 @@ from buddyd.storage.database import Database, open_database
 from buddyd.storage.journal import Journal
 from buddyd.storage.projections import ProjectionStore
 from buddyd.storage.retention import Retention
-from buddyd.systemd import Notifier, listen_sockets, watchdog_interval
+from buddyd.systemd import Notifier, watchdog_interval
 
 logger = log.get_logger()
 
 COLLECTOR_MAILBOX = 256
 PROJECTION_MAILBOX = 128
-SWITCH_SECONDS = 0.001
 DRAIN_SECONDS = 10.0
 STOP_SECONDS = 50.0
 """How long a stop may take: what it waits for adds up to less, unless something hangs."""
@@ -66,11 +61,8 @@ STATUS_SECONDS = 10.0
 LONGEST_START_SECONDS = 3600.0
 """Rows are saved from a damaged database meanwhile, or a long journal is folded."""
 LONGEST_STOP_SECONDS = 120.0
-_STDERR = 2
-# What a running daemon cannot change.
+# What a running daemon cannot change, beside the format of its log; config/buddyd.toml says so.
 FIXED_SETTINGS = ("socket", "database", "durability", "retention", "limits")
-
-INSTALLING = ("install", "uninstall")
 
 
 class Options(Struct, frozen=True, kw_only=True):
@@ -90,80 +82,123 @@ class Options(Struct, frozen=True, kw_only=True):
     """Sees to it that the process ends within so many seconds, come what may."""
 
 
+class Orders:
+    """What a daemon is told from outside. It may be told while it cannot do it yet."""
+
+    def __init__(self, stop: anyio.Event) -> None:
+        self.stop = stop
+        """Set when it is time to stop."""
+        self._reload = anyio.Event()
+
+    def reload(self) -> None:
+        """The configuration is to be read again; told twice before that, it is read once."""
+        self._reload.set()
+
+    async def told_to_reload(self) -> None:
+        """Wait until it is to be read again."""
+        await self._reload.wait()
+        self._reload = anyio.Event()
+
+
 class Daemon:
     """The parts of a daemon, put together but not yet alive."""
 
     def __init__(self, settings: config.Settings, options: Options, database: Database) -> None:
         self.options = options
-        limits, clock = settings.limits, options.clock
+        self._database = database
+        self._in_force = domain_settings(settings)
         # Storage.
-        store = ProjectionStore(database)
-        self.journal = journal = Journal(database, limits.max_agents, limits.max_tools)
-        retention = Retention(database, store, settings.retention, folders=len(OWNERS))
+        self._store = store = ProjectionStore(database)
+        self.journal = Journal(database, settings.limits.max_agents, settings.limits.max_tools)
+        self._retention = Retention(database, store, settings.retention, folders=len(OWNERS))
         # Channels.
-        inbox: Mailbox[CollectorMessage] = Mailbox("collector", COLLECTOR_MAILBOX)
+        self._inbox: Mailbox[CollectorMessage] = Mailbox("collector", COLLECTOR_MAILBOX)
         self._mailboxes: dict[str, Mailbox[ProjectionMessage]] = {
             name: Mailbox(name, PROJECTION_MAILBOX) for name in OWNERS
         }
+        self._news = News(self._mailboxes)
+        self.feed = Feed(options.clock)
         # Actors: the consumers before the producer that feeds them.
-        news = News(self._mailboxes)
-        self.feed = Feed(clock)
-        self._in_force = domain_settings(settings)
-        environment = Environment(journal, news, store, clock, lambda: self._in_force)
-        projections: list[ProjectionActor[Any]] = [
+        self.supervisor = Supervisor()
+        for actor in self._projections():
+            self.supervisor.add(actor, self._mailboxes[actor.name])
+        collector = self._collector()
+        self.supervisor.add(collector, self._inbox)
+        # The server.
+        traffic = Traffic()
+        self.health = self._health(settings, collector, traffic)
+        self.server = self._server(settings, traffic)
+
+    def _projections(self) -> list[ProjectionActor[Any]]:
+        clock, database, retention = self.options.clock, self._database, self._retention
+        environment = Environment(
+            self.journal, self._news, self._store, clock, lambda: self._in_force
+        )
+        return [
             AggregatorActor("aggregator", Pipeline, environment, retention),
             RegistryActor("registry", Registry, environment),
             CapacityActor("capacity", Capacity, environment),
             CostActor("cost", Costs, environment, database.size_on_disk),
             RiskActor("risk", Risks, environment, self.feed.all_changed),
         ]
+
+    def _collector(self) -> Collector:
         mailboxes = list(self._mailboxes.values())
-        collector = Collector(journal, news, mailboxes, clock, self.feed.publish)
-        self.supervisor = Supervisor()
-        for actor in projections:
-            self.supervisor.add(actor, self._mailboxes[actor.name])
-        self.supervisor.add(collector, inbox)
-        # The server.
-        traffic = Traffic()
-        self.health = Health(
+        clock, announce = self.options.clock, self.feed.publish
+        return Collector(self.journal, self._news, mailboxes, clock, announce)
+
+    def _health(self, settings: config.Settings, collector: Collector, traffic: Traffic) -> Health:
+        return Health(
             settings=settings,
-            socket=options.socket_path,
-            clock=clock,
+            socket=self.options.socket_path,
+            clock=self.options.clock,
             supervisor=self.supervisor,
             collector=collector,
-            journal=journal,
-            database=database,
+            journal=self.journal,
+            database=self._database,
             traffic=traffic,
         )
+
+    def _server(self, settings: config.Settings, traffic: Traffic) -> Server:
         dispatcher = Dispatcher(
-            collector=inbox,
+            collector=self._inbox,
             projections=self._mailboxes,
-            journal=journal,
-            database=database,
-            retention=retention,
-            clock=clock,
-            in_doubt=options.in_doubt,
+            journal=self.journal,
+            database=self._database,
+            retention=self._retention,
+            clock=self.options.clock,
+            in_doubt=self.options.in_doubt,
             health=self.health,
             escalate=self.supervisor.escalate,
             feed=self.feed,
         )
+        limits = settings.limits
         sessions = SessionSettings(dispatcher.dispatch, limits.max_message_bytes, traffic)
         policy = AccessPolicy(settings.access).roles
-        self.server = Server(sessions, policy, limits.max_connections)
+        return Server(sessions, policy, limits.max_connections)
 
-    async def reconfigure(self, settings: config.Settings) -> None:
+    def reconfigure(self, settings: config.Settings, policy: AccessPolicy) -> None:
         """Take over what can change while the daemon runs; say what cannot."""
-        before = self.health.settings
-        kept = {key: getattr(before, key) for key in FIXED_SETTINGS}
-        if stale := [key for key in FIXED_SETTINGS if getattr(settings, key) != kept[key]]:
-            logger.warning("these settings take a restart to change", keys=", ".join(stale))
-        self.server.policy = AccessPolicy(settings.access).roles
-        self.health.settings = msgspec.structs.replace(settings, **kept)
+        self.server.policy = policy.roles
+        self.health.settings = _without_what_is_fixed(settings, self.health.settings)
         log.set_level(settings.log.level)
         self._in_force = domain_settings(self.health.settings)
         for mailbox in self._mailboxes.values():
-            await mailbox.put(Envelope(Reconfigured()))
+            # Each sees by itself that others are in force; one that is busy is not waited for.
+            mailbox.wake()
         self.feed.all_changed()
+
+
+def _without_what_is_fixed(wanted: config.Settings, before: config.Settings) -> config.Settings:
+    """What is in force where `wanted` follows on `before`; says what of it takes a restart."""
+    kept = {key: getattr(before, key) for key in FIXED_SETTINGS}
+    stale = [key for key in FIXED_SETTINGS if getattr(wanted, key) != kept[key]]
+    if wanted.log.format != before.log.format:
+        stale.append("log.format")
+    if stale:
+        logger.warning("these settings take a restart to change", keys=", ".join(stale))
+    kept["log"] = msgspec.structs.replace(wanted.log, format=before.log.format)
+    return msgspec.structs.replace(wanted, **kept)
 
 
 def domain_settings(settings: config.Settings) -> DomainSettings:
@@ -204,31 +239,56 @@ async def run(
 
     Sets `ready` once it answers. Raises FatalError where it cannot start or go on.
     """
-    stop = stop or anyio.Event()
+    orders = Orders(stop or anyio.Event())
+    failure: FatalError | None = None
     with _sockets(options) as sockets, closing(Notifier()) as notifier:
-        notifier.starting(LONGEST_START_SECONDS)
-        notifier.status("Opening the database")
-        async with open_database(options.database, settings.durability) as database:
-            daemon = Daemon(settings, options, database)
-            await _load(daemon.journal, options.database)
-            async with anyio.create_task_group() as tasks, anyio.create_task_group() as actors:
-                # First of all, so that a start that takes long can be called off.
-                await tasks.start(_obey_signals, daemon, notifier, stop)
-                tasks.start_soon(_stop_on_failure, daemon.supervisor, stop)
-                tasks.start_soon(_end_in_time, options, stop)
-                try:
-                    notifier.status("Taking up what was recorded")
-                    if await _start(daemon, actors, stop):
-                        await _serve(daemon, sockets, notifier, stop, ready)
-                finally:
-                    with anyio.CancelScope(shield=True):
-                        notifier.stopping(LONGEST_STOP_SECONDS)
-                        notifier.status("Putting everything away")
-                        await daemon.supervisor.stop()
-                    tasks.cancel_scope.cancel()
+        async with anyio.create_task_group() as tasks:
+            # First of all and to the very end, so that no signal ends it in the middle.
+            await tasks.start(_obey_signals, orders)
+            tasks.start_soon(_begin_to_stop, options, notifier, orders.stop)
+            try:
+                await _live(settings, options, orders, notifier, sockets=sockets, ready=ready)
+            except FatalError as error:
+                # Caught here, because a group of tasks would wrap it up.
+                failure = error
+            tasks.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+    logger.info("stopped")
+
+
+async def _live(
+    settings: config.Settings,
+    options: Options,
+    orders: Orders,
+    notifier: Notifier,
+    *,
+    sockets: Sequence[socket.socket],
+    ready: anyio.Event | None,
+) -> None:
+    """Open the database, and run a daemon on it until it is time to stop; raises FatalError."""
+    notifier.starting(LONGEST_START_SECONDS)
+    notifier.status("Opening the database")
+    async with open_database(options.database, settings.durability) as database:
+        if orders.stop.is_set():
+            return
+        daemon = Daemon(settings, options, database)
+        await _load(daemon.journal, options.database)
+        async with anyio.create_task_group() as tasks, anyio.create_task_group() as actors:
+            tasks.start_soon(_reload_when_told, daemon, orders, notifier)
+            tasks.start_soon(_stop_on_failure, daemon.supervisor, orders.stop)
+            try:
+                notifier.status("Taking up what was recorded")
+                if await _start(daemon, actors, orders.stop):
+                    await _serve(daemon, sockets, notifier, orders.stop, ready)
+            finally:
+                with anyio.CancelScope(shield=True):
+                    notifier.stopping(LONGEST_STOP_SECONDS)
+                    notifier.status("Putting everything away")
+                    await daemon.supervisor.stop()
+                tasks.cancel_scope.cancel()
     if daemon.supervisor.failure is not None:
         raise daemon.supervisor.failure
-    logger.info("stopped")
 
 
 async def _load(journal: Journal, path: Path) -> None:
@@ -270,7 +330,6 @@ async def _serve(
             _announce(daemon, notifier, ready)
         tasks.start_soon(_notify, daemon.health, notifier)
         await stop.wait()
-        notifier.stopping(LONGEST_STOP_SECONDS)
         notifier.status("Answering what was asked")
         # No new connections first, so that there is an end to what has to be answered.
         await daemon.server.stop(DRAIN_SECONDS)
@@ -286,32 +345,40 @@ def _announce(daemon: Daemon, notifier: Notifier, ready: anyio.Event | None) -> 
         ready.set()
 
 
-async def _obey_signals(
-    daemon: Daemon,
-    notifier: Notifier,
-    stop: anyio.Event,
-    *,
-    task_status: anyio.abc.TaskStatus[None],
-) -> None:
-    reload = daemon.options.reload
+async def _obey_signals(orders: Orders, *, task_status: anyio.abc.TaskStatus[None]) -> None:
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         task_status.started()
         async for number in signals:
-            if number != signal.SIGHUP:
+            if number == signal.SIGHUP:
+                orders.reload()
+            else:
                 logger.info("stopping", signal=signal.Signals(number).name)
-                stop.set()
-            elif reload is not None:
-                await _reload(daemon, reload, notifier)
+                orders.stop.set()
 
 
-async def _reload(daemon: Daemon, read: Callable[[], config.Settings], notifier: Notifier) -> None:
+async def _reload_when_told(daemon: Daemon, orders: Orders, notifier: Notifier) -> None:
+    read = daemon.options.reload
+    while True:
+        await orders.told_to_reload()
+        if read is not None:
+            await _reload(daemon, read, orders, notifier)
+
+
+async def _reload(
+    daemon: Daemon, read: Callable[[], config.Settings], orders: Orders, notifier: Notifier
+) -> None:
+    def load() -> tuple[config.Settings, AccessPolicy]:
+        settings = read()
+        return settings, AccessPolicy(settings.access)
+
     told = notifier.reloading()
     try:
-        await daemon.reconfigure(read())
+        # Names of users are looked up, and who knows whether the user database answers.
+        daemon.reconfigure(*await background.begin(load))
         logger.info("configuration reloaded")
     except ConfigurationError as error:
         logger.warning("configuration not reloaded, the old one stays", reason=str(error))
-    if told:
+    if told and not orders.stop.is_set():
         notifier.ready()
 
 
@@ -321,23 +388,28 @@ async def _stop_on_failure(supervisor: Supervisor, stop: anyio.Event) -> None:
     stop.set()
 
 
-async def _end_in_time(options: Options, stop: anyio.Event) -> None:
-    # A thread of the database that hangs can neither be cancelled nor left behind.
+async def _begin_to_stop(options: Options, notifier: Notifier, stop: anyio.Event) -> None:
     await stop.wait()
+    notifier.stopping(LONGEST_STOP_SECONDS)
+    # A thread of the database that hangs can neither be cancelled nor left behind.
     options.end_after(STOP_SECONDS)
 
 
 async def _notify(health: Health, notifier: Notifier) -> None:
     """Tell systemd that all is well, as long as it is."""
     interval = watchdog_interval()
+    pause = min(interval or STATUS_SECONDS, STATUS_SECONDS)
     if not notifier.status(health.summary()):
         return
     while True:
-        trouble = await health.trouble()
+        began = anyio.current_time()
+        # What is wrong has to be said before the watchdog ends the daemon, two intervals after
+        # the last sign of life; and there is to be time for one more look.
+        trouble = await health.trouble(0.75 * pause)
         if interval is not None and trouble is None:
             notifier.watchdog()
         notifier.status(trouble or health.summary())
-        await anyio.sleep(min(interval or STATUS_SECONDS, STATUS_SECONDS))
+        await anyio.sleep_until(began + pause)
 
 
 @contextmanager
@@ -349,107 +421,11 @@ def _sockets(options: Options) -> Iterator[Sequence[socket.socket]]:
         yield [listener]
 
 
-# The program
-
-
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the daemon in the foreground; ends the process with an exit code of sysexits.h."""
-    words = sys.argv[1:] if arguments is None else arguments
-    try:
-        if words and words[0] in INSTALLING:
-            # What a daemon never needs.
-            from buddyd import install  # noqa: PLC0415
+    """The program's entry point: see `buddyd.program`, which builds on this module."""
+    from buddyd import program  # noqa: PLC0415
 
-            install.main(words)
-        _run_in_foreground(words)
-    except FatalError as error:
-        print(f"buddyd: {error}", file=sys.stderr)  # noqa: T201
-        sys.exit(error.exit_code)
-    sys.exit(0)
-
-
-def _open_standard_files() -> None:
-    """What is opened later must not take their numbers: lines of the log would end up in it."""
-    for descriptor in range(_STDERR + 1):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            # The lowest number that is free.
-            os.open(os.devnull, os.O_RDWR)
-
-
-def _end_after(seconds: float) -> None:
-    """End the process by then, with the stacks of its threads on standard error."""
-    faulthandler.dump_traceback_later(seconds, exit=True, file=_STDERR)
-
-
-def _run_in_foreground(arguments: Sequence[str]) -> None:
-    # The database, the socket and what lies beside them are nobody else's to read.
-    os.umask(0o077)
-    # The thread that writes takes the interpreter's lock back after every statement: while the
-    # event loop is busy, it should not have to wait long for it.
-    sys.setswitchinterval(SWITCH_SECONDS)
-    _open_standard_files()
-    # Whatever hangs: systemd's watchdog ends it with SIGABRT, and the journal has the stacks.
-    faulthandler.enable(_STDERR)
-    given = _parser().parse_args(arguments)
-    loaded = config.load(Path(given.config) if given.config else None)
-    if given.check_config:
-        print(f"{loaded.file or 'the defaults'}: all is well")  # noqa: T201
-        return
-    settings = _with_level(loaded.settings, given.log_level)
-    log.configure(settings.log.level, settings.log.format)
-    anyio.run(run, settings, _options(given, settings, loaded.file))
-
-
-def _options(given: argparse.Namespace, settings: config.Settings, file: Path | None) -> Options:
-    inherited = listen_sockets()
-    if inherited:
-        path = Path(str(inherited[0].getsockname()))
-    else:
-        path = paths.socket_path(given.socket, settings.socket)
-    clock = SteadyClock()
-    return Options(
-        socket_path=path,
-        clock=clock,
-        in_doubt=clock.in_doubt,
-        # By whatever links it is reached, its lock and its log lie beside the file itself.
-        database=Path(os.path.realpath(config.database_path(settings, given.database))),
-        inherited=inherited,
-        reload=lambda: _with_level(config.load(file).settings, given.log_level),
-        end_after=_end_after,
-    )
-
-
-def _with_level(settings: config.Settings, level: str | None) -> config.Settings:
-    if level is None:
-        return settings
-    return msgspec.structs.replace(settings, log=msgspec.structs.replace(settings.log, level=level))
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="buddyd",
-        description="Tells the people who run AI agents how their agents are doing.",
-        epilog="Without options it reads /etc/buddyd/buddyd.toml or the user's own configuration. "
-        "`buddyd install` makes it a service of the host or of yours, `buddyd uninstall` undoes "
-        "that; each has a --help of its own.",
-    )
-    parser.add_argument("--config", metavar="FILE", help="the configuration, in TOML")
-    parser.add_argument("--socket", metavar="PATH", help="where to listen")
-    parser.add_argument("--database", metavar="PATH", help="where to keep the records")
-    parser.add_argument(
-        "--log-level",
-        choices=["debug", "info", "warning", "error", "critical"],
-        help="the least severe level that is logged",
-    )
-    parser.add_argument(
-        "--check-config",
-        action="store_true",
-        help="say what is wrong with the configuration and exit: 0 where nothing is, 78 otherwise",
-    )
-    parser.add_argument("--version", action="version", version=f"buddyd {__version__}")
-    return parser
+    program.main(arguments)
 
 
 if __name__ == "__main__":

@@ -91,21 +91,24 @@ class Health:
             f"{_short(self._traffic.connections, 'connection')}, {ago}"
         )
 
-    async def trouble(self) -> str | None:
-        """What keeps the daemon from answering; None where every actor and the database get on."""
+    async def trouble(self, patience: float = STALLED_SECONDS) -> str | None:
+        """What keeps the daemon from answering; None where every actor and the database get on.
+
+        The database is given `patience` seconds.
+        """
         if stalled := self._supervisor.stalled(STALLED_SECONDS):
             names = ", ".join(stalled)
             log.error("actors make no progress", actors=names)
             return f"No progress is made by {names}"
-        if not await self._database_answers():
-            log.error("the database does not answer", seconds=STALLED_SECONDS)
+        if not await self._database_answers(patience):
+            log.error("the database does not answer", seconds=patience)
             return "The database does not answer"
         return None
 
-    async def _database_answers(self) -> bool:
-        with anyio.move_on_after(STALLED_SECONDS):
+    async def _database_answers(self, patience: float) -> bool:
+        with anyio.move_on_after(patience):
             try:
-                await self._database.read(lambda connection: connection.execute("SELECT 1"))
+                await self._database.probe()
             except StorageRefused:
                 # That is an answer: it is for others to wait until another program lets go.
                 return True

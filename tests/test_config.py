@@ -153,7 +153,10 @@ COMPLAINTS = {
         "learning.high_success_rate is nan, but must be a number from 0 to 1."
     ),
     "[agents]\noffline_after_seconds = inf": (
-        "agents.offline_after_seconds is inf, but must be a number above 0 and at most 2592000."
+        "agents.offline_after_seconds is inf, but must be a number from 0.1 to 2592000."
+    ),
+    "[agents]\noffline_after_seconds = 1e-8": (
+        "agents.offline_after_seconds is 1e-08, but must be a number from 0.1 to 2592000."
     ),
     "durability = 'some'": 'durability is \'some\', but must be "full" or "normal".',
     "socket = 5": "socket is 5, but must be text in quotation marks.",

@@ -283,6 +283,17 @@ def test_the_service_is_exposed_to_little(analyze: Callable[..., str]) -> None:
     assert float(found[1]) <= EXPOSURE
 
 
+def test_a_daemon_that_ends_again_and_again_never_reaches_the_start_limit() -> None:
+    """The socket unit would fail with it, and nothing would start the daemon any more."""
+    units = list(UNITS.rglob("*.service"))
+    assert units
+    for unit in units:
+        found = re.findall(r"^(StartLimit\w+|RestartSec)=(\d+)$", unit.read_text(), re.MULTILINE)
+        seconds = {key: int(value) for key, value in found}
+        quickest = (seconds["StartLimitBurst"] - 1) * seconds["RestartSec"]
+        assert quickest > seconds["StartLimitIntervalSec"]
+
+
 def test_nothing_hides_the_uids_of_those_who_connect() -> None:
     for unit in UNITS.rglob("*.service"):
         assert not re.search(r"^PrivateUsers=", unit.read_text(), re.MULTILINE)

@@ -176,7 +176,8 @@ class AggregatorActor(ProjectionActor[Pipeline]):
             envelope.answer(outcome)
         now = time.monotonic()
         self._cleanup_at = now + CLEANUP_SECONDS
-        if round_.walks_ids:
+        # A walk that storage has cut short is made by the next round.
+        if round_.walks_ids and round_.next_id is None:
             self._ids_at = now + IDS_SECONDS
         self._round = None
 

@@ -26,12 +26,5 @@ class PutAwayDone(Struct, frozen=True):
     """Rows of the tier that the projection keeps which left their window."""
 
 
-class Reconfigured(Struct, frozen=True):
-    """Other settings may be in force: what is put away is taken up again under those that are.
-
-    Whom it does not reach, because it starts or crashes, finds them by itself.
-    """
-
-
-ProjectionMessage = Asked | PutAway | Reconfigured
+ProjectionMessage = Asked | PutAway
 CollectorMessage = Submitted

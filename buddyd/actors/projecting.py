@@ -13,19 +13,13 @@ import msgspec
 import structlog
 from msgspec import Struct
 
-from buddyd.actors.messages import (
-    Asked,
-    ProjectionMessage,
-    PutAway,
-    PutAwayDone,
-    Reconfigured,
-)
+from buddyd.actors.messages import Asked, ProjectionMessage, PutAway, PutAwayDone
 from buddyd.actors.news import SEGMENT_ENTRIES, News
 from buddyd.domain.answers import Answer
 from buddyd.domain.projection import Change, Projection
 from buddyd.domain.segment import Segment, segments
 from buddyd.domain.settings import DomainSettings
-from buddyd.domain.windows import HOUR
+from buddyd.domain.windows import HOUR, hour_of
 from buddyd.errors import BuddydError, FatalError, StorageRefused
 from buddyd.protocol.messages import Request
 from buddyd.runtime.actor import Actor
@@ -77,6 +71,8 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
         self._store = environment.store
         self._clock = environment.clock
         self._in_force = environment.settings
+        # The UTC hour of the last checkpoint.
+        self._hour = 0
         self._begin()
 
     @abstractmethod
@@ -85,6 +81,8 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
 
     async def start(self) -> None:
         """Take up the last checkpoint, and fold what came after."""
+        # The hour up to which the windows were moved before is not known.
+        self._hour = 0
         await self._take_up()
 
     async def _take_up(self) -> None:
@@ -106,12 +104,13 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
 
     async def turn(self, envelopes: list[Envelope[ProjectionMessage]]) -> float | None:
         """Answer, fold what was committed, put away what is due."""
+        # First of all: who asks after a reload is answered under the settings that it brought.
+        if time.monotonic() >= self._not_before:
+            await self._reconfigure()
         for envelope in envelopes:
             await self._handle(envelope)
         await self._catch_up_if_possible()
         await self._checkpoint_if_due()
-        if time.monotonic() >= self._not_before:
-            await self._reconfigure()
         return self._seconds_to_wait()
 
     async def _handle(self, envelope: Envelope[ProjectionMessage]) -> None:
@@ -120,8 +119,6 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
                 envelope.answer(await self._reply(asked))
             case PutAway(seq=seq):
                 envelope.answer(await self._put_away(seq))
-            case Reconfigured():
-                await self._reconfigure()
 
     async def stop(self) -> None:
         """Put away everything. Where storage refuses, the journal still has it."""
@@ -137,7 +134,8 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
         Returns how many rows left the tier that the projection keeps. Where storage refuses,
         the changes are kept for the next time.
         """
-        self.projection.advance(self._clock())
+        now = self._clock()
+        self.projection.advance(now)
         self._unsaved.update({(c.part, c.key): c for c in self.projection.changes()})
         self.collect()
         deleted = 0
@@ -150,7 +148,7 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
         await self._store.save(self.name, self.projection.version, checkpoint, extra)
         self._unsaved.clear()
         self.collected()
-        self._saved_seq = self.seq
+        self._saved_seq, self._hour = self.seq, hour_of(now)
         self._dirty_since = math.inf
         self.report()
         return deleted
@@ -290,6 +288,9 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
             return error
 
     async def _checkpoint_if_due(self) -> None:
+        # With the hour the windows of 30 days move, and what is left in them may be news.
+        if hour_of(self._clock()) > self._hour:
+            self._checkpoint_soon()
         many = self.seq - self._saved_seq >= CHECKPOINT_ENTRIES
         if many or self._seconds_to_checkpoint() <= 0.0:
             await self._try_checkpoint()
@@ -312,7 +313,7 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
         return due - time.monotonic()
 
     def _seconds_to_wait(self) -> float:
-        # At the turn of the hour the windows of 30 days move, whether or not anything comes.
+        # Whether or not anything comes.
         to_the_hour = HOUR - self._clock() % HOUR
         # What could not be read is tried again, unless more comes.
         to_catch_up = CATCH_UP_SECONDS if self.seq < self._journal.last_seq else math.inf

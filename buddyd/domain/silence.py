@@ -81,7 +81,7 @@ class Silence:
         ]
         # One that is heard from now on, for the first time or again, is not silent for so long.
         moments.append(now + self._offline_after)
-        return min(each for each in moments if each > now)
+        return min((each for each in moments if each > now), default=math.inf)
 
     def _hear(self, agent: Listened, executions: Sequence[ExecutionRecorded]) -> None:
         latest = max(map(recorded_at, executions))

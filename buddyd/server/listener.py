@@ -4,7 +4,7 @@ import errno
 import fcntl
 import os
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -38,7 +38,7 @@ WATCH_SECONDS = 5.0
 """How often it is looked whether the socket's file is still there."""
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
-Policy = Callable[[Peer], frozenset[Role]]
+Policy = Callable[[Peer], Awaitable[frozenset[Role]]]
 
 
 class SocketUnusable(FatalError):
@@ -157,6 +157,8 @@ class Server:
         self._settings = settings
         self._most = most_connections
         self._sessions: set[Session] = set()
+        # Connections of which it is not known yet what they may do.
+        self._unknown = 0
         # Connections that were accepted and have not ended, those included that wait for a session.
         self._accepted = 0
         self._refused = 0
@@ -178,7 +180,8 @@ class Server:
         for session in self._sessions:
             session.drain()
         with anyio.move_on_after(limit):
-            while self._accepted:
+            # Nothing was received from those of whom it is not even known what they may do.
+            while self._accepted > self._unknown:
                 await self._changed()
 
     async def _accept_all(self, listener: socket.socket, sessions: anyio.abc.TaskGroup) -> None:
@@ -224,7 +227,7 @@ class Server:
     async def _keep(self, connection: Connection) -> None:
         try:
             async with connection:
-                if len(self._sessions) >= self._most:
+                if len(self._sessions) + self._unknown >= self._most:
                     log.warning("connection refused", reason="too many", limit=self._most)
                     await self._turn_away(connection, REFUSED_SECONDS)
                 else:
@@ -237,7 +240,7 @@ class Server:
             self._tell()
 
     async def _serve_one(self, connection: Connection) -> None:
-        session = Session(connection, self.policy(credentials(connection.raw)), self._settings)
+        session = Session(connection, await self._roles(connection), self._settings)
         self._sessions.add(session)
         self._settings.traffic.connections += 1
         if self._accepting.cancel_called:
@@ -248,6 +251,14 @@ class Server:
         finally:
             self._sessions.discard(session)
             self._settings.traffic.connections -= 1
+
+    async def _roles(self, connection: Connection) -> frozenset[Role]:
+        self._unknown += 1
+        self._tell()
+        try:
+            return await self.policy(credentials(connection.raw))
+        finally:
+            self._unknown -= 1
 
     async def _turn_away(self, connection: Connection, patience: float) -> None:
         """Tell a connection that there are too many, in the encoding that it speaks."""

@@ -1,21 +1,28 @@
 """Who is at the other end of a connection, and what they may do."""
 
+import asyncio
 import os
 import pwd
 import socket
 import struct
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
+
+import anyio
 
 from buddyd import config
 from buddyd.protocol.messages import Role
+from buddyd.runtime import background
 
 _CREDENTIALS = struct.Struct("iII")
 _EVERY_ROLE = frozenset(Role)
 _ROOT = 0
 _MEMBERSHIP_SECONDS = 60.0
 _MOST_MEMBERSHIPS = 1_024
+_MOST_LOOKUPS = 16
+"""Users who are looked up side by side; further ones wait, for the user database is slow then."""
 
 
 class Peer(NamedTuple):
@@ -35,9 +42,10 @@ def credentials(connection: socket.socket) -> Peer:
 class AccessPolicy:
     """Which roles a peer has; root and the daemon's own user have all of them.
 
-    Names are resolved when it is made, which raises ConfigurationError for an unknown one, and a
-    change of the user database shows in a new policy. Who is in which group is asked when it
-    matters, and remembered for a minute.
+    Names are resolved when it is made, which raises ConfigurationError for an unknown one and may
+    take a moment, and a change of the user database shows in a new policy. Who is in which group
+    is asked when it matters, and anew after a minute. A user database that does not answer keeps
+    those waiting of whom it has never told; for others counts what it told last.
     """
 
     def __init__(
@@ -49,30 +57,57 @@ class AccessPolicy:
         self._trusted = {_ROOT, os.geteuid() if own_uid is None else own_uid}
         self._holders = {role: config.principals(access, role.value) for role in Role}
         self._clock = clock
-        self._memberships: dict[int, tuple[float, frozenset[int]]] = {}
+        self._memberships: dict[int, _Membership] = {}
+        self._lookups: set[int] = set()
+        self._found = anyio.Event()
 
-    def roles(self, peer: Peer) -> frozenset[Role]:
-        """What `peer` may do."""
+    async def roles(self, peer: Peer) -> frozenset[Role]:
+        """What `peer` may do; waits for the user database only where it tells something new."""
         if peer.uid in self._trusted:
             return _EVERY_ROLE
-        return frozenset(role for role in Role if self._holds(peer, self._holders[role]))
+        held = {role for role in Role if _holds(peer, self._holders[role])}
+        by_groups = {role: self._holders[role].gids for role in Role if role not in held}
+        if any(by_groups.values()):
+            groups = await self._groups(peer.uid)
+            held |= {role for role, gids in by_groups.items() if not gids.isdisjoint(groups)}
+        return frozenset(held)
 
-    def _holds(self, peer: Peer, holders: config.Principals) -> bool:
-        if holders.everyone or peer.uid in holders.uids or peer.gid in holders.gids:
-            return True
-        return bool(holders.gids) and not holders.gids.isdisjoint(self._groups(peer.uid))
+    async def _groups(self, uid: int) -> frozenset[int]:
+        """The gids that the user database gives `uid`, as it told last."""
+        while (known := self._memberships.get(uid)) is None:
+            self._look_up(uid)
+            await self._found.wait()
+        if self._clock() - known.asked_at >= _MEMBERSHIP_SECONDS:
+            self._look_up(uid)
+        return known.groups
 
-    def _groups(self, uid: int) -> frozenset[int]:
-        """The gids that the user database, as of the last minute, gives `uid`."""
-        now = self._clock()
-        asked_at, groups = self._memberships.get(uid, (-_MEMBERSHIP_SECONDS, frozenset()))
-        if now - asked_at < _MEMBERSHIP_SECONDS:
-            return groups
+    def _look_up(self, uid: int) -> None:
+        """Begin to ask the user database, unless that is under way."""
+        if uid in self._lookups or len(self._lookups) >= _MOST_LOOKUPS:
+            return
+        lookup = background.begin(partial(_groups_of, uid))
+        self._lookups.add(uid)
+        lookup.add_done_callback(partial(self._learn, uid, self._clock()))
+
+    def _learn(self, uid: int, asked_at: float, lookup: asyncio.Future[frozenset[int]]) -> None:
+        self._lookups.discard(uid)
         if len(self._memberships) >= _MOST_MEMBERSHIPS:
             self._memberships.clear()
-        groups = _groups_of(uid)
-        self._memberships[uid] = (now, groups)
-        return groups
+        self._memberships[uid] = _Membership(asked_at, lookup.result())
+        found, self._found = self._found, anyio.Event()
+        found.set()
+
+
+class _Membership(NamedTuple):
+    """The gids of a user, and when they were asked for."""
+
+    asked_at: float
+    groups: frozenset[int]
+
+
+def _holds(peer: Peer, holders: config.Principals) -> bool:
+    """Whether a role is held by what the kernel tells of a peer."""
+    return holders.everyone or peer.uid in holders.uids or peer.gid in holders.gids
 
 
 def _groups_of(uid: int) -> frozenset[int]:
@@ -80,5 +115,5 @@ def _groups_of(uid: int) -> frozenset[int]:
     try:
         user = pwd.getpwuid(uid)
         return frozenset(os.getgrouplist(user.pw_name, user.pw_gid))
-    except (KeyError, OSError):
+    except (KeyError, OSError, ValueError):
         return frozenset()

@@ -35,19 +35,20 @@ from buddyd.protocol.messages import (
     RequestId,
     Role,
 )
-from buddyd.protocol.wording import cut, ended, lowered
+from buddyd.protocol.wording import cut
 from buddyd.runtime.channels import Deliver
-from buddyd.runtime.timer import Timer
 from buddyd.server.connection import Connection
 from buddyd.server.outlet import Outlet
+from buddyd.server.pending import PendingRequests
 from buddyd.server.places import Place, Places
+from buddyd.server.refusals import Refused, described, error_object
+from buddyd.server.sender import Sender
 
 log = structlog.get_logger()
 
 Dispatch = Callable[[Request | Execution, Deliver, Outlet], Awaitable[None]]
 
 READ_BYTES = 65_536
-WRITE_BYTES = 65_536
 MOST_PENDING = 128
 """Requests of one connection that may be unanswered; then nothing more is read from it."""
 MOST_UNSENT_BYTES = 1_048_576
@@ -62,10 +63,6 @@ MESSAGE_SECONDS = 30.0
 LAST_SECONDS, FIRST_SECONDS = 0.05, 1.0
 """How long a drained session still listens for what is on its way; and one that has said nothing
 yet, whose client has just connected and is about to."""
-WRITE_SECONDS = 30.0
-"""How long a client may go without reading."""
-ANSWER_SECONDS = 30.0
-"""How long an answer may take; then the client is told to try again."""
 
 
 class Traffic(Struct):
@@ -87,24 +84,6 @@ class SessionSettings(Struct, frozen=True):
     """The places for large messages."""
 
 
-class _Pending(Struct, frozen=True):
-    """A request that has no answer yet."""
-
-    id: RequestId
-    wants_answer: bool
-    method: str
-    deadline: float
-    is_large: bool
-
-
-class _Refused(Exception):
-    """A request that ends here."""
-
-    def __init__(self, error: ErrorObject) -> None:
-        super().__init__(error.message)
-        self.error = error
-
-
 class Session:
     """A connection, from its first byte to its last answer."""
 
@@ -117,48 +96,41 @@ class Session:
         self._framer = Framer(settings.max_message_bytes)
         self._place = Place(settings.large)
         self._reading = anyio.CancelScope()
-        self._pending: dict[int, _Pending] = {}
-        self._tokens = 0
+        # Around what an administrator waits for.
+        self._patience = anyio.CancelScope()
+        self._is_draining = False
         # When the message that has begun to come must be whole; inf between messages.
         self._whole_by = math.inf
-        self._unsent: list[bytes] = []
-        self._unsent_bytes = 0
-        # Those of them that are answers.
-        self._owed_bytes = 0
-        self._outlet: Outlet | None = None
-        self._writing = anyio.CancelScope()
-        self._news = anyio.Event()
+        self._pending = PendingRequests(self._conclude)
         self._room = anyio.Event()
-        self._read_all = False
-        self._is_flushing = False
-        self._expiry = Timer(self._expire)
+        self._sender = Sender(stream, self._pending.by_token, self._make_room)
 
     async def run(self) -> None:
         """Serve until the client has gone, or has sent all and got all."""
         try:
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._write)
+                tasks.start_soon(self._sender.run)
                 await self._read()
-                self._read_all = True
-                self._end_outlet()
-                self._news.set()
-                if self._reading.cancel_called and not self._pending and not self._owed_bytes:
+                self._sender.finish()
+                if self._reading.cancel_called and self._sender.owes_nothing:
                     # Only news wait, for a client that may not read them: it is not waited for.
-                    self._writing.cancel()
+                    self._sender.cut_off()
         except* (anyio.BrokenResourceError, anyio.ClosedResourceError, TimeoutError) as gone:
             log.debug("client gone", reason=str(gone.exceptions[0]))
         finally:
             # The places of what was taken on are free once that is answered.
             self._place.give_up()
-            self._end_outlet()
-            self._expiry.stop()
+            self._sender.end_outlet()
+            self._pending.stop()
 
     def drain(self) -> None:
-        """Read only what is on its way; what was received is still answered."""
+        """Read only what is on its way; what was received is still answered, if soon."""
         # `framer.encoding` is known from the first byte on.
         patience = FIRST_SECONDS if self._framer.encoding is None else LAST_SECONDS
         self._reading.deadline = anyio.current_time() + patience
-        self._end_outlet()
+        self._is_draining = True
+        self._patience.cancel()
+        self._sender.end_outlet()
 
     # Incoming
 
@@ -174,9 +146,8 @@ class Session:
                 await self._take(last)
         except MessageTooLarge as error:
             # Where the next message begins cannot be told any more.
-            self._send_error(
-                None, _error(ErrorCode.INVALID_REQUEST, str(error), ErrorData(reason=str(error)))
-            )
+            reason = ErrorData(reason=str(error))
+            self._send_error(None, error_object(ErrorCode.INVALID_REQUEST, str(error), reason))
 
     async def _receive(self) -> bytes:
         """The next bytes; none at the end, and none where the session is drained."""
@@ -210,7 +181,10 @@ class Session:
 
     async def _until_room(self) -> None:
         """Wait while too much is unanswered, or not yet read by the client."""
-        while len(self._pending) >= MOST_PENDING or self._unsent_bytes >= MOST_UNSENT_BYTES:
+        while (
+            len(self._pending.by_token) >= MOST_PENDING
+            or self._sender.unsent_bytes >= MOST_UNSENT_BYTES
+        ):
             self._room = anyio.Event()
             await self._room.wait()
 
@@ -224,9 +198,9 @@ class Session:
             request = decode_request(self._encoding, message)
         except ProtocolError as error:
             self._place.give_up()
-            self._send_error(error.request_id, _described(error))
+            self._send_error(error.request_id, described(error))
             return
-        token = self._expect(request)
+        token = self._pending.expect(request, is_large=self._place.hand_over())
         try:
             await self._serve(request, token)
         except Exception as error:
@@ -240,7 +214,23 @@ class Session:
     async def _serve(self, request: IncomingRequest, token: int) -> None:
         method = self._permitted(request.method)
         params = decode_params(self._encoding, request, method.params)
-        await self._settings.dispatch(params, partial(self._conclude, token), self._open_outlet())
+        if method.role is Role.ADMIN:
+            await self._dispatch_patiently(params, token)
+        else:
+            await self._dispatch(params, token)
+
+    async def _dispatch(self, params: Request | Execution, token: int) -> None:
+        outlet = self._sender.outlet(self._encoding)
+        await self._settings.dispatch(params, partial(self._conclude, token), outlet)
+
+    async def _dispatch_patiently(self, params: Request | Execution, token: int) -> None:
+        """The same for what takes its time, such as a backup: a drained session calls it off."""
+        with anyio.CancelScope() as self._patience:
+            if self._is_draining:
+                self._patience.cancel()
+            await self._dispatch(params, token)
+        if self._patience.cancelled_caught:
+            raise Unavailable("The daemon is stopping.", 2.0)
 
     def _permitted(self, name: str) -> Method:
         """The method of this name; raises where there is none, or this peer may not use it."""
@@ -248,170 +238,51 @@ class Session:
         if method is None:
             sentence = f"There is no method `{cut(name)}`."
             data = ErrorData(method=cut(name))
-            raise _Refused(_error(ErrorCode.METHOD_NOT_FOUND, sentence, data))
+            raise Refused(ErrorCode.METHOD_NOT_FOUND, sentence, data)
         if method.role not in self._roles:
             sentence = (
                 f"This user may not use `{name}`: it takes the role `{method.role}`, "
                 "which the daemon's configuration gives under [access]."
             )
             data = ErrorData(role=method.role.value)
-            raise _Refused(_error(ErrorCode.NOT_PERMITTED, sentence, data))
+            raise Refused(ErrorCode.NOT_PERMITTED, sentence, data)
         return method
-
-    def _expect(self, request: IncomingRequest) -> int:
-        """Remember that an answer is due."""
-        method = METHODS.get(request.method)
-        # What an administrator asks for takes its time.
-        patient = method is not None and method.role is Role.ADMIN
-        deadline = math.inf if patient else time.monotonic() + ANSWER_SECONDS
-        self._tokens += 1
-        if not self._pending:
-            self._expiry.ring_within(ANSWER_SECONDS)
-        self._pending[self._tokens] = _Pending(
-            request.answer_id,
-            request.wants_answer,
-            request.method,
-            deadline,
-            self._place.hand_over(),
-        )
-        return self._tokens
 
     # Outgoing
 
     def _conclude(self, token: int, outcome: object) -> None:
         """Answer a request, once."""
-        pending = self._pending.pop(token, None)
+        pending = self._pending.take(token)
         if pending is None:
             return
         if pending.is_large:
             self._settings.large.release()
         self._make_room()
-        if self._read_all:
-            self._news.set()
         if isinstance(outcome, InvalidParams) and pending.method.startswith("record_"):
             self._settings.traffic.refusals += 1
         if not pending.wants_answer:
-            return
-        if isinstance(outcome, Answer):
+            self._sender.fewer_come()
+        elif isinstance(outcome, Answer):
             self._send_result(pending.id, outcome)
         else:
-            self._send_error(pending.id, _described(outcome, pending.method))
+            self._send_error(pending.id, described(outcome, pending.method))
 
     def _send_result(self, request_id: RequestId, result: Answer) -> None:
         try:
             data = encode_result(self._encoding, request_id, result)
         except Exception as error:
             # An integer beyond what MessagePack holds, say; it must not hurt the actor it is from.
-            self._send_error(request_id, _described(error))
+            self._send_error(request_id, described(error))
             return
-        self._send(data)
+        self._sender.send(data)
 
     def _send_error(self, request_id: RequestId, error: ErrorObject) -> None:
-        self._send(encode_error(self._encoding, request_id, error))
-
-    def _open_outlet(self) -> Outlet:
-        if self._outlet is None:
-            self._outlet = Outlet(self._encoding, lambda: self._unsent_bytes, self._queue)
-        return self._outlet
-
-    def _end_outlet(self) -> None:
-        if self._outlet is not None:
-            self._outlet.end()
-
-    def _send(self, data: bytes) -> None:
-        self._owed_bytes += len(data)
-        self._unsent.append(data)
-        self._unsent_bytes += len(data)
-        # With the last answer that is due, all goes out at once, and nobody has to be woken.
-        if self._pending or self._is_flushing:
-            self._news.set()
-        else:
-            self._send_now()
-
-    def _send_now(self) -> None:
-        data = b"".join(self._unsent)
-        rest = data[self._stream.send_now(data) :]
-        self._unsent = [rest] if rest else []
-        self._unsent_bytes = self._owed_bytes = len(rest)
-        if rest:
-            self._news.set()
-        else:
-            self._sent_all()
-
-    def _queue(self, data: bytes) -> None:
-        self._unsent.append(data)
-        self._unsent_bytes += len(data)
-        self._news.set()
-
-    async def _write(self) -> None:
-        with self._writing:
-            while self._unsent or self._pending or not self._read_all:
-                if self._unsent:
-                    await self._flush()
-                else:
-                    await self._wait_for_news()
-
-    async def _wait_for_news(self) -> None:
-        self._news = anyio.Event()
-        await self._news.wait()
-
-    async def _flush(self) -> None:
-        data, self._unsent = b"".join(self._unsent), []
-        owed = self._owed_bytes
-        self._is_flushing = True
-        for begin in range(0, len(data), WRITE_BYTES):
-            with anyio.fail_after(WRITE_SECONDS):
-                await self._stream.send(data[begin : begin + WRITE_BYTES])
-        self._is_flushing = False
-        self._unsent_bytes -= len(data)
-        self._owed_bytes -= owed
-        self._sent_all()
-
-    def _sent_all(self) -> None:
-        self._make_room()
-        if self._outlet is not None:
-            self._outlet.emptied()
+        self._sender.send(encode_error(self._encoding, request_id, error))
 
     def _make_room(self) -> None:
         self._room.set()
-
-    def _expire(self) -> None:
-        now = time.monotonic()
-        for token in [t for t, p in self._pending.items() if p.deadline <= now]:
-            reason = f"There was no answer within {ANSWER_SECONDS:g} s."
-            self._conclude(token, Unavailable(reason, 5.0))
-        earliest = min((p.deadline for p in self._pending.values()), default=math.inf)
-        if not math.isinf(earliest):
-            self._expiry.ring_within(earliest - now)
 
     @property
     def _encoding(self) -> Encoding:
         # Known from the first byte on, and nothing is sent before that.
         return self._framer.encoding or Encoding.JSON
-
-
-def _error(code: int, message: str, data: ErrorData) -> ErrorObject:
-    return ErrorObject(code=code, message=message, data=data)
-
-
-def _described(outcome: object, method: str | None = None) -> ErrorObject:
-    """An error as the protocol tells it; a fault of the daemon's own goes into the log too."""
-    match outcome:
-        case _Refused(error=error):
-            return error
-        case ProtocolError() as error:
-            return _error(error.code, str(error), ErrorData(reason=error.reason))
-        case InvalidParams(reason=reason, path=path):
-            return _error(
-                ErrorCode.INVALID_PARAMS,
-                f"The parameter {path} is wrong: {ended(lowered(reason))}",
-                ErrorData(reason=reason, path=path),
-            )
-        case Unavailable(reason=reason, retry_after_seconds=seconds):
-            message = f"{reason} Try again in {seconds:g} s."
-            data = ErrorData(reason=reason, retry_after_seconds=seconds)
-            return _error(ErrorCode.UNAVAILABLE, message, data)
-    fault = outcome if isinstance(outcome, Exception) else None
-    log.error("request failed", method=method, exc_info=fault)
-    message = "The daemon could not answer because of a fault of its own; its log has the details."
-    return _error(ErrorCode.INTERNAL_ERROR, message, ErrorData(reason=type(outcome).__name__))

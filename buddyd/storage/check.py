@@ -4,18 +4,22 @@ It reads one moment of it and writes nothing, whether or not a daemon has it ope
 """
 
 import sqlite3
-from contextlib import closing
+from collections.abc import Mapping
+from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import quote
 
 from msgspec import Struct
 
+from buddyd.domain.windows import HOUR, MONTH_HOURS, hour_of
 from buddyd.errors import StorageBroken
 from buddyd.storage.ids import id_key
 from buddyd.storage.schema import APPLICATION_ID, schema_version
 
 AT_ONCE = 10_000
 MOST_DAMAGES = 10
+DEDUPE_HOURS = 24
+"""For how long an id is kept at the least, whatever the configuration says."""
 
 COUNTS = {
     "executions": "SELECT count(*) FROM tier1_raw_metrics",
@@ -25,7 +29,7 @@ COUNTS = {
     "tool_profiles": "SELECT count(*) FROM tier3_tool_profiles",
 }
 
-IDS = "SELECT execution_id FROM tier1_raw_metrics"
+IDS = "SELECT execution_id FROM tier1_raw_metrics WHERE recorded_at >= ?"
 HAS_ID = "SELECT 1 FROM execution_ids WHERE id = ?"
 
 TIER2_WRONG = """
@@ -65,7 +69,8 @@ WHERE hour >= (SELECT coalesce(min(hour), '') FROM tier2_hourly_summaries)
        OR coalesce(tier2.successful_tasks, 0) < raw.successes)
 """
 
-# Tools of Tier 3 with fewer executions than the registry had folded of those that are in Tier 1.
+# Tools of Tier 3 with fewer executions than the registry had folded of those that are in Tier 1
+# and finished at :since or later.
 TOOLS_BEHIND = """
 SELECT count(*) FROM (
     SELECT CASE WHEN n.since_seq <= t.seq THEN t.tool_name ELSE '~other' END AS tool_name,
@@ -74,6 +79,7 @@ SELECT count(*) FROM (
     LEFT JOIN counted_names AS n ON n.kind = 'tool' AND n.name = t.tool_name
     WHERE t.seq <= (SELECT coalesce(max(seq), 0) FROM projection_checkpoints
                     WHERE projection = 'registry')
+      AND t.finished_at >= :since
     GROUP BY 1
 ) AS raw LEFT JOIN tier3_tool_profiles AS tier3 USING (tool_name)
 WHERE coalesce(tier3.total_executions, 0) < raw.tasks
@@ -133,10 +139,12 @@ def _look(connection: sqlite3.Connection, path: Path) -> tuple[list[Finding], di
     if not whole.ok:
         return [whole], {}
     counts = {name: connection.execute(query).fetchone()[0] for name, query in COUNTS.items()}
+    # What was let go of was so by then: the file tells of its last change, not of this moment.
+    hour = hour_of(_changed_at(path))
     return [
         whole,
         _schema(version),
-        _ids(connection),
+        _ids(connection, (hour - DEDUPE_HOURS) * HOUR),
         _none(
             connection,
             MISSING,
@@ -155,9 +163,19 @@ def _look(connection: sqlite3.Connection, path: Path) -> tuple[list[Finding], di
             TOOLS_BEHIND,
             "Tier 3 counts what Tier 1 holds.",
             "tools of Tier 3 count less than Tier 1 holds of them",
+            {"since": (hour - MONTH_HOURS + 1) * HOUR},
         ),
         _none(connection, TIER3_WRONG, "Tier 3 adds up.", "tools of Tier 3 do not add up"),
     ], counts
+
+
+def _changed_at(path: Path) -> float:
+    """When the database was written last, in Unix seconds."""
+    changed = path.stat().st_mtime
+    # There may be no log, or none any more.
+    with suppress(OSError):
+        changed = max(changed, Path(f"{path}-wal").stat().st_mtime)
+    return changed
 
 
 def _integrity(connection: sqlite3.Connection) -> Finding:
@@ -179,19 +197,27 @@ def _schema(version: int) -> Finding:
     return Finding(ok=False, sentence=sentence)
 
 
-def _ids(connection: sqlite3.Connection) -> Finding:
+def _ids(connection: sqlite3.Connection, since: float) -> Finding:
+    """Whether the ids are known of what was recorded at `since` (Unix seconds) or later."""
     unknown = 0
-    records = connection.execute(IDS)
+    records = connection.execute(IDS, (since,))
     while rows := records.fetchmany(AT_ONCE):
         for (execution_id,) in rows:
             unknown += connection.execute(HAS_ID, (id_key(execution_id),)).fetchone() is None
     if unknown:
         sentence = f"{unknown} records would be taken again: their ids are not known."
         return Finding(ok=False, sentence=sentence)
-    return Finding(ok=True, sentence="The id of every record is known: none is taken twice.")
+    sentence = "The id of every record that could come again is known: none is taken twice."
+    return Finding(ok=True, sentence=sentence)
 
 
-def _none(connection: sqlite3.Connection, query: str, well: str, ill: str) -> Finding:
+def _none(
+    connection: sqlite3.Connection,
+    query: str,
+    well: str,
+    ill: str,
+    parameters: Mapping[str, object] | None = None,
+) -> Finding:
     """What a query that counts faults says."""
-    count = connection.execute(query).fetchone()[0]
+    count = connection.execute(query, parameters or {}).fetchone()[0]
     return Finding(ok=count == 0, sentence=f"{count} {ill}." if count else well)

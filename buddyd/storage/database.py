@@ -6,7 +6,7 @@ open here: closing it would drop the process's locks on it.
 
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -97,28 +97,35 @@ class Database:
         return await self._run(self._writer, work)
 
     async def read(self, work: Work[T]) -> T:
-        """Do `work` on a reading connection, which sees everything that was committed before."""
+        """Do `work` on a reading connection, which sees everything that was committed before.
+
+        It goes on to its end where the caller is cancelled, who does not wait for that.
+        """
         reader = self._readers[self._next_reader]
         self._next_reader = (self._next_reader + 1) % len(self._readers)
-        return await self._run(reader, work)
+        return await self._run(reader, work, shield=False)
+
+    async def probe(self) -> None:
+        """Return when every reading connection has answered; raises what `read` does."""
+        for reader in self._readers:
+            await self._run(reader, _select_one, shield=False)
 
     def size_on_disk(self) -> int:
         """What the database and its write-ahead log take, in bytes."""
-        files = (self.path, Path(f"{self.path}-wal"))
-        return sum(file.stat().st_size for file in files if file.exists())
+        return _size(self.path) + _size(self._log_path)
 
     async def close(self) -> None:
         """Close every connection; the last one leaves a single file behind."""
-        with anyio.CancelScope(shield=True), anyio.move_on_after(CLOSE_LIMIT_SECONDS):
-            for reader in self._readers:
-                await reader.close()
-            await self._writer.close()
-            if not self._broken:
-                self._ownership.note(Past.CLEAN)
+        # The writer last, which puts away the log.
+        closed = await _close_all([*self._readers, self._writer])
+        if closed and not self._broken:
+            self._ownership.note(Past.CLEAN)
 
-    async def _run(self, connection: aiosqlite.Connection, work: Work[T]) -> T:
+    async def _run(
+        self, connection: aiosqlite.Connection, work: Work[T], *, shield: bool = True
+    ) -> T:
         try:
-            return await _run(connection, work)
+            return await _run(connection, work, shield=shield)
         except StorageBroken as error:
             self._broken = True
             if error.__cause__ is not None:
@@ -157,8 +164,8 @@ async def open_database(path: Path, durability: Durability = "full") -> AsyncIte
             database = Database(path, connections[0], connections[1:], ownership)
             connections = []
         finally:
-            for connection in connections:
-                await connection.close()
+            # Also where it was cancelled: a thread that is left would keep the process from ending.
+            await _close_all(connections)
         try:
             yield database
         finally:
@@ -178,17 +185,31 @@ async def _connect(path: Path, connector: Callable[[], sqlite3.Connection]) -> a
         raise
 
 
-async def _run(connection: aiosqlite.Connection, work: Work[T]) -> T:
+async def _close_all(connections: Sequence[aiosqlite.Connection]) -> bool:
+    """Close connections in order, even if cancelled; False where one of them hangs."""
+    with anyio.CancelScope(shield=True), anyio.move_on_after(CLOSE_LIMIT_SECONDS):
+        for connection in connections:
+            await connection.close()
+        return True
+    return False
+
+
+async def _run(connection: aiosqlite.Connection, work: Work[T], *, shield: bool) -> T:
     # One call for a whole transaction costs one change of thread instead of one a statement;
     # aiosqlite has no public name for running a function in a connection's thread.
     raw = connection._conn  # noqa: SLF001
     try:
-        # Cancelling the call would not stop the statement, only lose sight of it.
-        with anyio.CancelScope(shield=True):
+        # Cancelling the call does not stop the statement, but loses sight of it: nobody may do so
+        # who writes.
+        with anyio.CancelScope(shield=shield):
             result: T = await connection._execute(work, raw)  # type: ignore[no-untyped-call]  # noqa: SLF001
     except sqlite3.Error as error:
         raise _translated(error) from error
     return result
+
+
+def _select_one(connection: sqlite3.Connection) -> None:
+    connection.execute("SELECT 1").fetchone()
 
 
 def _transaction(connection: sqlite3.Connection, work: Work[T]) -> T:
@@ -232,6 +253,14 @@ def _circumstance(path: Path) -> str:
     if place.f_bavail * place.f_frsize < NEEDED_BYTES:
         return "; the disk is full"
     return ""
+
+
+def _size(path: Path) -> int:
+    """In bytes; 0 where there is no such file, or none any more."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from buddyd.domain.projection import Change
 from buddyd.storage.database import Database
+from buddyd.storage.snapshot import snapshot
 
 LOAD_CHECKPOINT = "SELECT version, seq FROM projection_checkpoints WHERE projection = ?"
 
@@ -81,16 +82,13 @@ class ProjectionStore:
 
 
 def _load(connection: sqlite3.Connection, projection: str, version: int) -> Checkpoint:
-    # One transaction: the states must be those of the number that is read beside them.
-    connection.execute("BEGIN")
-    try:
+    # The states must be those of the number that is read beside them.
+    with snapshot(connection):
         row = connection.execute(LOAD_CHECKPOINT, (projection,)).fetchone()
         if row is None or row[0] != version:
             return Checkpoint(0, [])
         states = connection.execute(LOAD_STATES, (projection,))
         return Checkpoint(row[1], [Change(*state) for state in states])
-    finally:
-        connection.execute("COMMIT")
 
 
 def _save(

@@ -14,6 +14,7 @@ from buddyd.domain.journal import (
 )
 from buddyd.domain.names import OTHER
 from buddyd.storage.columns import recorded
+from buddyd.storage.snapshot import snapshot
 
 FIELDS = (
     *("execution_id", "task_id", "finished_at", "duration_seconds", "success", "cost_actual"),
@@ -47,13 +48,10 @@ _decode_report = msgspec.json.Decoder(MoneyReported).decode
 def read_entries(connection: sqlite3.Connection, after: int, limit: int) -> list[JournalEntry]:
     """Up to `limit` entries that follow entry number `after`, in order."""
     parameters = {"after": after, "limit": limit, "other": OTHER}
-    # One transaction: a commit between the two tables would show in the second one alone.
-    connection.execute("BEGIN")
-    try:
+    # A commit between the two tables would show in the second one alone.
+    with snapshot(connection):
         entries: list[JournalEntry] = [*_executions(connection, parameters)]
         entries += [_event(*row) for row in connection.execute(EVENTS_AFTER, parameters)]
-    finally:
-        connection.execute("COMMIT")
     entries.sort(key=lambda entry: entry.seq)
     return entries[:limit]
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -16,7 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.process import PATIENCE_SECONDS, DaemonProcess, execution
+from tests.support.outside import until
+from tests.support.process import PATIENCE_SECONDS, DaemonProcess, PatchedDaemon, execution
 
 QUERIES = [
     "get_agents_status",
@@ -105,20 +107,66 @@ def test_an_idle_connection_does_not_hold_up_a_stop(daemon: DaemonProcess) -> No
         assert idle.recv(1) == b""
 
 
-@pytest.mark.parametrize("round_", range(5))
+@pytest.mark.parametrize("round_", range(8))
 def test_a_stop_at_any_moment_of_the_start_is_clean(tmp_path: Path, round_: int) -> None:
     daemon = DaemonProcess(tmp_path)
     with daemon:
         daemon.call("record_execution", **execution())
         daemon.stop(signal.SIGKILL)
         daemon.process = subprocess.Popen(daemon.command, stderr=subprocess.PIPE, text=True)
-        while not Path(f"{daemon.database}-shm").exists():
-            time.sleep(0.001)
+        until(lambda: listens_to(daemon, signal.SIGTERM), "it to listen to signals")
         time.sleep(round_ * 0.005)
-        # Before the daemon has taken the signal over, it ends the process, as it does any.
-        assert daemon.stop() in {0, -signal.SIGTERM}
+        assert daemon.stop() == 0
         daemon.start()
         assert daemon.call("get_task_pipeline")["result"]["last_24_hours"]["total_tasks"] == 1
+
+
+def listens_to(daemon: DaemonProcess, number: signal.Signals) -> bool:
+    """Whether a signal is the daemon's business, and not the kernel's any more."""
+    assert daemon.process is not None
+    status = Path(f"/proc/{daemon.process.pid}/status").read_text()
+    [caught] = re.findall(r"^SigCgt:\s*(\w+)$", status, re.MULTILINE)
+    return bool(int(caught, 16) >> (number - 1) & 1)
+
+
+CHECKS_LONG = """
+import time
+from buddyd.storage import recovery
+make_sound = recovery.make_sound
+def slowly(*arguments):
+    print('{"event": "it checks"}', file=sys.stderr, flush=True)
+    time.sleep(1.0)
+    make_sound(*arguments)
+recovery.make_sound = slowly
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_while_the_database_is_checked_is_clean(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    daemon = PatchedDaemon(tmp_path, CHECKS_LONG)
+    daemon.process = subprocess.Popen(daemon.command, stderr=subprocess.PIPE, text=True)
+    with daemon:
+        daemon.wait_for("it checks")
+        daemon.process.send_signal(number)
+        # At once, though what is under way has to end first.
+        assert daemon.wait_for("stopping")["signal"] == number.name
+        _, said = daemon.process.communicate(timeout=PATIENCE_SECONDS)
+    assert daemon.process.returncode == 0
+    assert "Traceback" not in said
+    assert not daemon.socket.exists()
+
+
+def test_a_reload_while_the_database_is_checked_comes_later(tmp_path: Path) -> None:
+    daemon = PatchedDaemon(tmp_path, CHECKS_LONG)
+    daemon.process = subprocess.Popen(daemon.command, stderr=subprocess.PIPE, text=True)
+    with daemon:
+        daemon.wait_for("it checks")
+        daemon.process.send_signal(signal.SIGHUP)
+        daemon.wait_for("configuration reloaded")
+        daemon.wait_for("started")
+        assert daemon.stop() == 0
 
 
 def test_a_stop_answers_what_it_has_received(daemon: DaemonProcess) -> None:

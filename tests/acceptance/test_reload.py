@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from buddyd.client import Client
+from tests.support.outside import Client as Asking
 from tests.support.outside import ObservedDaemon, until
 from tests.support.process import DaemonProcess, PatchedDaemon, execution
 from tests.support.samples import execution as sample
@@ -22,6 +23,19 @@ async def start_slowly(actor):
     print('{"event": "nearly started"}', file=sys.stderr, flush=True)
     await anyio.sleep(1.5)
 RegistryActor.start = start_slowly
+"""
+IS_BUSY = """
+import sys
+import anyio
+from buddyd.actors.registry import RegistryActor
+turn = RegistryActor.turn
+async def be_busy(actor, envelopes):
+    if envelopes:
+        print('{"event": "busy"}', file=sys.stderr, flush=True)
+        await anyio.sleep_forever()
+    return await turn(actor, envelopes)
+RegistryActor.turn = be_busy
+daemon.PROJECTION_MAILBOX = 1
 """
 
 
@@ -90,3 +104,47 @@ def test_a_change_that_comes_while_the_daemon_starts_is_not_forgotten(tmp_path: 
         reload(daemon, rates(0.9))
         daemon.wait_for("started")
         assert the_tool(daemon)["confidence_level"] == "HIGH"
+
+
+def test_what_takes_a_restart_is_named_and_stays_as_it_was(tmp_path: Path) -> None:
+    file = tmp_path / "buddyd.toml"
+    file.write_text("")
+    with DaemonProcess(tmp_path, "--config", str(file)) as daemon:
+        assert daemon.process is not None
+        before = daemon.call("get_daemon_status")["result"]["settings"]
+        file.write_text('[limits]\nmax_tools = 7\n[log]\nformat = "console"\nlevel = "warning"\n')
+        daemon.process.send_signal(signal.SIGHUP)
+        warning = daemon.wait_for("these settings take a restart to change")
+        assert warning["keys"] == "limits, log.format"
+        until(lambda: log_settings(daemon)["level"] == "warning", "the reload")
+        after = daemon.call("get_daemon_status")["result"]["settings"]
+        assert after["limits"] == before["limits"]
+        assert after["log"] == {"level": "warning", "format": "auto"}
+
+
+def log_settings(daemon: DaemonProcess) -> dict[str, Any]:
+    settings: dict[str, Any] = daemon.call("get_daemon_status")["result"]["settings"]["log"]
+    return settings
+
+
+def test_an_order_to_stop_is_heard_though_a_busy_actor_has_not_reloaded_yet(tmp_path: Path) -> None:
+    file = tmp_path / "buddyd.toml"
+    file.write_text(rates(0.95))
+    daemon = PatchedDaemon(tmp_path, IS_BUSY)
+    daemon.arguments = ("--config", str(file))
+    with daemon, Asking(daemon.socket) as client:
+        client.raw.sendall(client.request("get_system_learning"))
+        daemon.wait_for("busy")
+        # All that there is room for.
+        client.raw.sendall(client.request("get_system_learning"))
+        until(lambda: waiting(daemon, "registry") == 1, "a full mailbox")
+        reload(daemon, rates(0.9))
+        assert daemon.process is not None
+        daemon.process.send_signal(signal.SIGTERM)
+        daemon.wait_for("stopping")
+
+
+def waiting(daemon: DaemonProcess, name: str) -> int:
+    """How many requests wait for an actor."""
+    actors = daemon.call("get_daemon_status")["result"]["actors"]
+    return next(int(actor["mailbox_depth"]) for actor in actors if actor["name"] == name)

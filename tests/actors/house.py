@@ -12,7 +12,7 @@ from buddyd.actors.aggregator import AggregatorActor
 from buddyd.actors.capacity import CapacityActor
 from buddyd.actors.collector import Collector
 from buddyd.actors.cost import CostActor
-from buddyd.actors.messages import Asked, ProjectionMessage, PutAway, Reconfigured
+from buddyd.actors.messages import Asked, ProjectionMessage, PutAway
 from buddyd.actors.news import MOST_ENTRIES, News
 from buddyd.actors.projecting import Environment, ProjectionActor
 from buddyd.actors.registry import RegistryActor
@@ -27,7 +27,7 @@ from buddyd.domain.registry import Registry
 from buddyd.domain.risk import Risks
 from buddyd.domain.settings import DomainSettings
 from buddyd.protocol.messages import GetApiUsageAndCosting, GetTaskPipeline, Request
-from buddyd.runtime.channels import Envelope, Mailbox, ask
+from buddyd.runtime.channels import Mailbox, ask
 from buddyd.runtime.supervisor import Child, RestartPolicy, State, Supervisor
 from buddyd.storage.appending import Submitted
 from buddyd.storage.database import Database, open_database
@@ -114,11 +114,11 @@ class House:
         for name in names or NAMES:
             await ask(self.mailboxes[name], PutAway(self.journal.last_seq))
 
-    async def reconfigure(self, settings: DomainSettings) -> None:
+    def reconfigure(self, settings: DomainSettings) -> None:
         """Let other settings be in force, and tell the actors."""
         self.settings = settings
         for mailbox in self.mailboxes.values():
-            await mailbox.put(Envelope(Reconfigured()))
+            mailbox.wake()
 
     async def running(self, name: str) -> None:
         """Wait until an actor has (re)started."""

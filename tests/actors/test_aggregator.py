@@ -142,6 +142,34 @@ async def test_who_asks_late_in_a_round_gets_what_became_old_meanwhile(path: Pat
         assert await rows(house.database, COUNT) == [0]
 
 
+class Refused(Retention):
+    """Can do nothing for now."""
+
+    refusals = 0
+    is_refused = False
+
+    async def tier1_step(self, now: float) -> tuple[int, int]:
+        if Refused.is_refused:
+            Refused.refusals += 1
+            raise StorageRefused("The disk is full.")
+        return await super().tier1_step(now)
+
+
+async def test_old_ids_go_after_rounds_that_storage_refused(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with at_work(path) as house:
+        await house.record(*(execution(f"{n}") for n in range(5)))
+    monkeypatch.setattr("buddyd.actors.aggregator.CLEANUP_SECONDS", 0.01)
+    Refused.is_refused = True
+    async with at_work(path, new_retention=Refused, now=NOW + 40 * DAY) as house:
+        await until(lambda: Refused.refusals > 1)
+        Refused.is_refused = False
+        count = "SELECT count(*) FROM execution_ids"
+        while await rows(house.database, count) != [0]:  # noqa: ASYNC110 - as `until`
+            await anyio.sleep(0.001)
+
+
 class Faulty(Retention):
     """Fails at the last step, once, in the way that it is told."""
 

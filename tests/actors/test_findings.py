@@ -13,8 +13,8 @@ from buddyd.domain.journal import NANODOLLARS
 from buddyd.domain.settings import Budget, DomainSettings
 from buddyd.protocol.messages import GetRiskPatterns
 from buddyd.runtime.channels import ask
-from tests.actors.house import House, at_work
-from tests.storage.records import DAY, HOUR, NOW, execution, full_disk, report
+from tests.actors.house import House, at_work, until
+from tests.storage.records import DAY, HOUR, NOW, execution, full_disk, report, rows
 
 pytestmark = pytest.mark.anyio
 
@@ -62,6 +62,26 @@ async def test_a_tool_that_becomes_low_is_told_once(path: Path, said: list[Any])
         await house.put_away()
     [event] = [each for each in said if each["event"] == "tool became LOW"]
     assert (event["tool_name"], event["executions"], event["failed"]) == ("broken", 4, 4)
+
+
+async def test_a_tool_whose_successes_leave_the_window_is_told_at_the_turn_of_the_hour(
+    path: Path, said: list[Any]
+) -> None:
+    """Nothing is recorded then, and nobody asks."""
+    profiles = "SELECT total_executions, confidence_level FROM tier3_tool_profiles"
+    async with at_work(path) as house:
+        await house.record(*(execution() for _ in range(20)))
+        house.now = NOW + 10 * DAY
+        await house.record(*(execution(success=False, finished_at=house.now) for _ in range(4)))
+        await house.put_away()
+        assert await rows(house.database, profiles) == [(24, "MEDIUM")]
+    leaves = NOW // HOUR * HOUR + 30 * DAY
+    async with at_work(path, now=leaves - 0.02) as house:
+        await until(lambda: house.actors["registry"]._hour > 0)
+        assert findings(said) == []
+        house.now = leaves
+        await until(lambda: findings(said) == [("tool became LOW", "tool")])
+        assert await rows(house.database, profiles) == [(4, "LOW")]
 
 
 async def test_a_tool_that_recovered_is_told_of_again(path: Path, said: list[Any]) -> None:
@@ -159,7 +179,7 @@ async def test_a_budget_is_told_of_before_it_is_used_up_and_when_it_is(
     path: Path, said: list[Any]
 ) -> None:
     async with at_work(path) as house:
-        await house.reconfigure(A_DOLLAR_A_DAY)
+        house.reconfigure(A_DOLLAR_A_DAY)
         await spend(house, 0.001)
         assert budgets(said) == []
         for dollars, told in ((0.5, ["warning"]), (0.1, ["warning"]), (0.4, ["warning", "alarm"])):
@@ -182,12 +202,12 @@ async def test_a_restart_or_a_reload_tells_of_no_budget_twice(
 ) -> None:
     async with at_work(path, killed=killed) as house:
         await spend(house, 0.001)
-        await house.reconfigure(A_DOLLAR_A_DAY)
+        house.reconfigure(A_DOLLAR_A_DAY)
         await spend(house, 3.0)
-        await house.reconfigure(A_DOLLAR_A_DAY)
+        house.reconfigure(A_DOLLAR_A_DAY)
         await spend(house, 3.0)
     async with at_work(path) as house:
-        await house.reconfigure(A_DOLLAR_A_DAY)
+        house.reconfigure(A_DOLLAR_A_DAY)
         await spend(house, 3.0)
     assert budgets(said) == ["alarm"]
 
@@ -233,8 +253,7 @@ async def test_a_silence_that_was_told_is_not_told_after_a_restart(
     async with at_work(path, killed=killed) as house:
         await heard(house)
         await later(house, 121)
-    async with at_work(path) as house:
-        house.now = NOW + 121
+    async with at_work(path, now=NOW + 121) as house:
         await later(house, 10)
         await later(house, 1000)
     assert alarms(said) == [("silent", "scout")]

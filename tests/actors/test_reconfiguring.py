@@ -36,7 +36,7 @@ async def test_new_settings_hold_from_the_next_answer_on(path: Path) -> None:
     async with at_work(path) as house:
         await house.record(execution("a", success=False))
         assert await level(house) == "MEDIUM"
-        await house.reconfigure(STRICT)
+        house.reconfigure(STRICT)
         assert await level(house) == "LOW"
         await house.record(execution("b", success=False, tool_name="another"))
         learning = await house.query("registry", GetSystemLearning())
@@ -49,7 +49,7 @@ async def test_what_the_journal_no_longer_has_is_kept(path: Path) -> None:
         await house.put_away()
         await house.database.write(lambda c: c.execute("DELETE FROM tier1_raw_metrics"))
         await house.record(execution("b"))
-        await house.reconfigure(STRICT)
+        house.reconfigure(STRICT)
         assert (await house.pipeline()).last_24_hours.total_tasks == 2
 
 
@@ -57,7 +57,7 @@ async def test_the_same_settings_change_nothing(path: Path) -> None:
     async with at_work(path) as house:
         await house.record(execution("a"))
         seen = await statements(house.database)
-        await house.reconfigure(DomainSettings())
+        house.reconfigure(DomainSettings())
         await level(house)
         assert [each for each in seen if "projection" in each] == []
 
@@ -72,7 +72,7 @@ async def test_settings_that_storage_refuses_are_taken_over_later(
         assert await level(house) == "MEDIUM"
         with capture_logs() as said:
             async with full_disk(house.database):
-                await house.reconfigure(STRICT)
+                house.reconfigure(STRICT)
                 # It goes on under the old ones, and says so.
                 assert await level(house) == "MEDIUM"
                 told = [e for e in said if e["event"] == "settings not taken over yet"]
@@ -105,7 +105,7 @@ async def test_who_waits_for_a_cleanup_is_not_sent_away(
         await old_records(house, 10)
         tasks.start_soon(clean_up, house)
         await until_records(house, lambda left: left < 10)
-        await house.reconfigure(STRICT)
+        house.reconfigure(STRICT)
         await until(lambda: bool(told))
     assert isinstance(told[0], Cleanup)
     assert told[0].tier1_deleted == 10

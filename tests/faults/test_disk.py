@@ -4,6 +4,7 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -157,8 +158,8 @@ def failing(daemon: DaemonProcess, call: str, path: str, when: str) -> DaemonPro
     ("call", "file", "when"),
     # The first calls on the log belong to the start.
     [
-        ("fdatasync", "-wal", "4+"),
-        ("pwrite64", "-wal", "12+"),
+        ("fdatasync", "-wal", "12+"),
+        ("pwrite64", "-wal", "120+"),
         ("fdatasync", "", "1+"),
         ("pwrite64", "", "1+"),
     ],
@@ -222,6 +223,53 @@ def test_a_device_that_fails_a_reader_alone_ends_it_too(daemon: DaemonProcess) -
     assert "Traceback" not in str(events)
     goes_on_after_a_check(daemon)
     assert total(daemon) == 10_000
+
+
+READS = """
+import sys
+from functools import partial
+from pathlib import Path
+import anyio
+from buddyd.storage.database import open_database
+from buddyd.storage.replay import read_entries
+from buddyd.storage.projections import ProjectionStore
+
+async def main():
+    async with open_database(Path(sys.argv[1])) as database:
+        store = ProjectionStore(database)
+        print('{"event": "open"}', file=sys.stderr, flush=True)
+        sys.stdin.readline()
+        for read in (partial(database.read, lambda c: read_entries(c, 0, 10_000)),
+                     partial(store.load, "risk", 1)):
+            try:
+                await read()
+            except Exception as error:
+                print(type(error).__name__, error, file=sys.stderr)
+
+anyio.run(main)
+"""
+
+
+def test_what_a_device_that_fails_says_to_a_reader_is_not_lost(daemon: DaemonProcess) -> None:
+    """SQLite ends the transaction by itself then, and to end it once more is an error, too.
+
+    As one across a network may fail; EIO it takes for damage, and ends no transaction.
+    """
+    for first in range(0, 10_000, 1000):
+        record(daemon, first, 1000)
+    daemon.stop()
+    daemon.process = subprocess.Popen(
+        [sys.executable, "-c", READS, str(daemon.database)],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    daemon.wait_for("open")
+    with failing_from_now_on(daemon, "pread64", "", "ESTALE"):
+        _, said = daemon.process.communicate("go on\n", timeout=PATIENCE_SECONDS)
+    lines = said.splitlines()
+    assert [line.split()[0] for line in lines] == ["StorageBroken"] * 2
+    assert all("disk I/O error" in line for line in lines)
 
 
 def test_a_disk_that_turns_read_only_under_it_is_an_honest_end(daemon: DaemonProcess) -> None:

@@ -79,3 +79,31 @@ def test_what_a_stop_waits_for_is_less_than_it_may_take_and_that_less_than_syste
         allowed = re.search(r"^TimeoutStopSec=(\d+)$", unit.read_text(), re.MULTILINE)
         assert allowed is not None
         assert int(allowed[1]) > daemon_module.STOP_SECONDS
+
+
+def test_a_database_that_does_not_answer_is_named_and_the_watchdog_not_told_that_all_is_well(
+    tmp_path: Path,
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(PATIENCE_SECONDS)
+        env = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "4000000"}
+        with (
+            PatchedDaemon(tmp_path, HANG + READER, env=env) as daemon,
+            say(daemon, "get_executions"),
+        ):
+            daemon.wait_for("it hangs")
+            daemon.wait_for("the database does not answer")
+            # One of the connections that read is enough for the signs of life to stay out.
+            wait_for_message(manager, "STATUS=The database does not answer")
+            assert "WATCHDOG=1" not in wait_for_message(
+                manager, "STATUS=The database does not answer"
+            )
+
+
+def wait_for_message(manager: socket.socket, message: str) -> list[str]:
+    """What systemd is told up to this message."""
+    told: list[str] = []
+    while message not in told:
+        told.append(manager.recv(4096).decode())
+    return told

@@ -31,7 +31,7 @@ def connected(path: Path) -> socket.socket:
     return client
 
 
-def anybody(_: Peer) -> frozenset[Role]:
+async def anybody(_: Peer) -> frozenset[Role]:
     return frozenset(Role)
 
 
@@ -178,7 +178,7 @@ async def test_connections_are_served_side_by_side_each_in_its_encoding(path: Pa
 async def test_the_policy_is_told_who_connects_and_is_asked_anew_each_time(path: Path) -> None:
     peers: list[Peer] = []
 
-    def nobody(peer: Peer) -> frozenset[Role]:
+    async def nobody(peer: Peer) -> frozenset[Role]:
         peers.append(peer)
         return frozenset()
 
@@ -196,8 +196,45 @@ async def test_the_policy_is_told_who_connects_and_is_asked_anew_each_time(path:
 
 
 @pytest.mark.anyio
+async def test_who_has_to_be_looked_up_keeps_nobody_else_waiting_and_counts(path: Path) -> None:
+    known = anyio.Event()
+
+    async def slow(peer: Peer) -> frozenset[Role]:
+        await known.wait()
+        return await anybody(peer)
+
+    async with serving(path, Script(), slow, most=2) as served:
+        slowly = await served.connect()
+        await until(lambda: served.server._unknown == 1)
+        served.server.policy = anybody
+        quickly = await served.connect()
+        async with slowly.stream, quickly.stream:
+            await slowly.say(PING)
+            await quickly.say(PING)
+            assert "result" in await quickly.hear()
+            too_many = await served.connect()
+            async with too_many.stream:
+                await too_many.say(PING)
+                assert "too many" in (await too_many.hear())["error"]["message"]
+            known.set()
+            assert "result" in await slowly.hear()
+
+
+@pytest.mark.anyio
+async def test_a_stop_does_not_wait_for_who_is_looked_up(path: Path) -> None:
+    async def hangs(_: Peer) -> frozenset[Role]:
+        return await anyio.sleep_forever()
+
+    async with serving(path, Script(), hangs) as served:
+        client = await served.connect()
+        await until(lambda: served.server._unknown == 1)
+        await served.server.stop(60)
+        await client.stream.aclose()
+
+
+@pytest.mark.anyio
 async def test_a_fault_in_one_connection_leaves_the_others(path: Path) -> None:
-    def fault(_: Peer) -> frozenset[Role]:
+    async def fault(_: Peer) -> frozenset[Role]:
         raise ZeroDivisionError
 
     async with serving(path, Script()) as served:
@@ -273,10 +310,13 @@ EXHAUSTED = """
     from buddyd.server.session import SessionSettings, Traffic
     from tests.server.conversation import LIMIT, Script
 
+    async def anybody(_):
+        return frozenset(Role)
+
     async def main():
         resource.setrlimit(resource.RLIMIT_NOFILE, (30, 30))
         settings = SessionSettings(Script(), LIMIT, Traffic())
-        server = Server(settings, lambda _: frozenset(Role), 1000)
+        server = Server(settings, anybody, 1000)
         with listening_socket(Path(sys.argv[1])) as listener:
             print("listening", flush=True)
             async with anyio.create_task_group() as tasks:

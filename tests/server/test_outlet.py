@@ -3,6 +3,7 @@
 import anyio
 import pytest
 
+from buddyd.server import pending, sender
 from buddyd.server import session as module
 from buddyd.server.outlet import MOST_UNSENT_NOTIFIED, Outlet
 from tests.server.conversation import PONG, Conversation, Script, session, until
@@ -108,7 +109,7 @@ async def test_requests_are_answered_while_news_wait() -> None:
 async def test_a_client_that_does_not_read_its_news_is_cut_off(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "WRITE_SECONDS", 0.1)
+    monkeypatch.setattr(sender, "WRITE_SECONDS", 0.1)
     ended = anyio.Event()
     script = Script()
     async with session(script) as (client, _):
@@ -120,8 +121,9 @@ async def test_a_client_that_does_not_read_its_news_is_cut_off(
 
 
 async def test_one_that_has_nothing_to_read_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    for limit in ("WRITE_SECONDS", "MESSAGE_SECONDS", "ANSWER_SECONDS"):
-        monkeypatch.setattr(module, limit, 0.02)
+    monkeypatch.setattr(sender, "WRITE_SECONDS", 0.02)
+    monkeypatch.setattr(module, "MESSAGE_SECONDS", 0.02)
+    monkeypatch.setattr(pending, "ANSWER_SECONDS", 0.02)
     script = Script()
     async with session(script) as (client, _):
         outlet = await opened(client, script)

@@ -1,15 +1,19 @@
 import os
 import pwd
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import anyio
 import pytest
 
 from buddyd.config import Access
 from buddyd.errors import ConfigurationError
 from buddyd.protocol.messages import Role
 from buddyd.server.peers import AccessPolicy, Peer, credentials
+
+pytestmark = pytest.mark.anyio
 
 EVERY_ROLE = frozenset(Role)
 NOBODY = AccessPolicy(Access(record=(), query=(), admin=()), own_uid=1)
@@ -55,59 +59,95 @@ def test_a_connection_over_a_path_tells_the_client(tmp_path: Path) -> None:
             assert credentials(connection).uid == os.geteuid()
 
 
-def test_by_default_whoever_can_connect_records_and_asks() -> None:
-    assert AccessPolicy(Access()).roles(peer()) == {Role.RECORD, Role.QUERY}
+async def test_by_default_whoever_can_connect_records_and_asks() -> None:
+    assert await AccessPolicy(Access()).roles(peer()) == {Role.RECORD, Role.QUERY}
 
 
-def test_root_and_the_daemons_own_user_may_do_everything() -> None:
-    assert NOBODY.roles(peer(uid=0)) == EVERY_ROLE
-    assert NOBODY.roles(peer(uid=1)) == EVERY_ROLE
-    assert NOBODY.roles(peer(uid=2)) == frozenset()
+async def test_root_and_the_daemons_own_user_may_do_everything() -> None:
+    assert await NOBODY.roles(peer(uid=0)) == EVERY_ROLE
+    assert await NOBODY.roles(peer(uid=1)) == EVERY_ROLE
+    assert await NOBODY.roles(peer(uid=2)) == frozenset()
 
 
-def test_the_daemons_own_user_is_the_one_it_runs_as(own_uid: int) -> None:
+async def test_the_daemons_own_user_is_the_one_it_runs_as(own_uid: int) -> None:
     policy = AccessPolicy(Access(record=(), query=()))
-    assert policy.roles(peer(uid=own_uid)) == EVERY_ROLE
-    assert policy.roles(peer(uid=own_uid + 1)) == frozenset()
+    assert await policy.roles(peer(uid=own_uid)) == EVERY_ROLE
+    assert await policy.roles(peer(uid=own_uid + 1)) == frozenset()
 
 
-def test_everyone_may_administer_where_the_configuration_says_so() -> None:
-    assert AccessPolicy(Access(admin=("*",))).roles(peer()) == EVERY_ROLE
+async def test_everyone_may_administer_where_the_configuration_says_so() -> None:
+    assert await AccessPolicy(Access(admin=("*",))).roles(peer()) == EVERY_ROLE
 
 
 @pytest.mark.parametrize("who", [54321, "54321", "@54321"])
-def test_users_and_primary_groups_are_known_by_number(who: str | int) -> None:
+async def test_users_and_primary_groups_are_known_by_number(who: str | int) -> None:
     policy = AccessPolicy(Access(record=(who,), query=()))
-    assert policy.roles(peer()) == {Role.RECORD}
-    assert policy.roles(peer(uid=1234, gid=1234)) == frozenset()
+    assert await policy.roles(peer()) == {Role.RECORD}
+    assert await policy.roles(peer(uid=1234, gid=1234)) == frozenset()
 
 
-def test_users_are_known_by_name() -> None:
+async def test_users_are_known_by_name() -> None:
     name, uid = next((user.pw_name, user.pw_uid) for user in pwd.getpwall() if user.pw_uid)
     policy = AccessPolicy(Access(record=(name,), query=()))
-    assert policy.roles(peer(uid=uid)) == {Role.RECORD}
-    assert policy.roles(peer()) == frozenset()
+    assert await policy.roles(peer(uid=uid)) == {Role.RECORD}
+    assert await policy.roles(peer()) == frozenset()
 
 
-def test_a_second_group_counts_by_the_user_database() -> None:
+async def test_a_second_group_counts_by_the_user_database() -> None:
     uid, primary, second = member_of_a_second_group()
     policy = AccessPolicy(Access(record=(), query=(f"@{second}",)))
-    assert policy.roles(peer(uid=uid, gid=primary)) == {Role.QUERY}
-    assert policy.roles(peer()) == frozenset()
+    assert await policy.roles(peer(uid=uid, gid=primary)) == {Role.QUERY}
+    assert await policy.roles(peer()) == frozenset()
 
 
-def test_membership_is_asked_again_after_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_membership_is_asked_again_after_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
     policy = AccessPolicy(Access(record=(), query=("@777",)), clock=lambda: now)
     uid, primary, _ = member_of_a_second_group()
     asker = peer(uid=uid, gid=primary)
-    assert policy.roles(asker) == frozenset()
+    assert await policy.roles(asker) == frozenset()
     # To change the host's user database is not for a test.
     monkeypatch.setattr(os, "getgrouplist", lambda *_: [primary, 777])
     now += 59.0
-    assert policy.roles(asker) == frozenset()
+    assert await policy.roles(asker) == frozenset()
     now += 1.0
-    assert policy.roles(asker) == {Role.QUERY}
+    with anyio.fail_after(10):
+        # Until the answer is there, the old one counts.
+        while await policy.roles(asker) != {Role.QUERY}:  # noqa: ASYNC110 - nobody is told
+            await anyio.sleep(0.001)
+
+
+async def test_a_user_database_that_hangs_keeps_only_those_waiting_whom_it_never_told_of(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 1000.0
+    uid, primary, second = member_of_a_second_group()
+    access = Access(record=(), query=(f"@{second}",), admin=(999,))
+    policy = AccessPolicy(access, own_uid=1, clock=lambda: now)
+    member = peer(uid=uid, gid=primary)
+    assert await policy.roles(member) == {Role.QUERY}
+    answers, asked = threading.Event(), []
+
+    def hang(user: str, gid: int) -> list[int]:
+        asked.append(user)
+        answers.wait(20)
+        return [gid]
+
+    monkeypatch.setattr(os, "getgrouplist", hang)
+    monkeypatch.setattr(pwd, "getpwuid", lambda _: pwd.getpwnam("root"))
+    now += 3600.0
+    for _ in range(3):
+        assert await policy.roles(member) == {Role.QUERY}
+        assert await policy.roles(peer(uid=999, gid=second)) == {Role.QUERY, Role.ADMIN}
+        assert await policy.roles(peer(uid=0)) == EVERY_ROLE
+    with anyio.move_on_after(0.05) as waiting:
+        await policy.roles(peer(uid=999))
+    assert waiting.cancelled_caught
+    # Once each, whoever comes meanwhile.
+    assert len(asked) == 2
+    answers.set()
+    with anyio.fail_after(10):
+        assert await policy.roles(peer(uid=999)) == {Role.ADMIN}
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,9 @@ from buddyd.domain.execution import Execution
 from buddyd.errors import InvalidParams, Unavailable
 from buddyd.protocol.framing import Encoding
 from buddyd.protocol.messages import METHODS, Ping, RecordExecutions, Role
+from buddyd.server import pending as pending_module
 from buddyd.server import places as places_module
+from buddyd.server import sender as sender_module
 from buddyd.server import session as module
 from buddyd.server.places import Places
 from buddyd.server.session import Session, Traffic
@@ -321,7 +323,7 @@ async def test_a_client_that_does_not_read_is_not_answered_more_and_is_cut_off(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "MOST_UNSENT_BYTES", 200_000)
-    monkeypatch.setattr(module, "WRITE_SECONDS", 0.2)
+    monkeypatch.setattr(sender_module, "WRITE_SECONDS", 0.2)
     script = Script(BIG)
     async with session(script) as (client, served):
         held: list[int] = []
@@ -329,7 +331,7 @@ async def test_a_client_that_does_not_read_is_not_answered_more_and_is_cut_off(
         async def ask_and_ask() -> None:
             while True:
                 await client.say(*map(ping, range(50)))
-                held.append(served._unsent_bytes)
+                held.append(served._sender.unsent_bytes)
 
         with pytest.raises(anyio.BrokenResourceError):
             await ask_and_ask()
@@ -354,7 +356,7 @@ async def test_a_client_that_reads_slowly_gets_everything(
 
 
 async def test_an_answer_that_takes_too_long_is_excused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "ANSWER_SECONDS", 0.02)
+    monkeypatch.setattr(pending_module, "ANSWER_SECONDS", 0.02)
     script = Script(outcome=None)
     async with session(script) as (client, _):
         await client.say(ping(1), {"method": "ping"})
@@ -371,13 +373,25 @@ async def test_an_answer_that_takes_too_long_is_excused(monkeypatch: pytest.Monk
 
 
 async def test_administration_takes_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "ANSWER_SECONDS", 0.01)
+    monkeypatch.setattr(pending_module, "ANSWER_SECONDS", 0.01)
     script = Script(outcome=None)
     async with session(script) as (client, _):
         await client.say({"id": 1, "method": "cleanup_old_data"})
         await anyio.sleep(0.05)
         script.delivers[0](PONG)
         assert (await client.hear())["result"] == PINGED
+
+
+async def test_what_comes_behind_it_does_not_take_as_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    script = Script(outcome=None)
+    async with session(script) as (client, _):
+        await client.say({"id": 1, "method": "cleanup_old_data"})
+        await until(lambda: len(script.delivers) == 1)
+        monkeypatch.setattr(pending_module, "ANSWER_SECONDS", 0.01)
+        await client.say(ping(2))
+        answer = await client.hear()
+        assert answer["id"] == 2
+        assert answer["error"]["data"]["reason"] == "There was no answer within 0.01 s."
 
 
 async def test_a_session_that_is_drained_answers_what_it_received_and_ends() -> None:
@@ -393,6 +407,23 @@ async def test_a_session_that_is_drained_answers_what_it_received_and_ends() -> 
         for deliver in script.delivers:
             deliver(PONG)
         assert [answer["id"] for answer in await client.rest()] == [1, 2]
+
+
+async def test_a_session_that_is_drained_calls_off_what_takes_its_time() -> None:
+    script = Script()
+    script.waits = True
+    async with session(script) as (client, served):
+        await client.say({"id": 1, "method": "backup", "params": {"path": "/copy"}})
+        await until(lambda: len(script.asked) == 1)
+        # What comes behind it is told the same.
+        await client.say({"id": 2, "method": "cleanup_old_data"})
+        served.drain()
+        for number in (1, 2):
+            answer = await client.hear()
+            assert answer["id"] == number
+            assert answer["error"]["code"] == -32000
+            assert "stopping" in answer["error"]["data"]["reason"]
+        assert await client.rest() == []
 
 
 async def test_an_idle_session_that_is_drained_ends_at_once() -> None:
@@ -475,7 +506,7 @@ async def test_half_a_large_message_gives_up_its_place_when_its_client_goes(
 async def test_a_large_request_that_is_never_taken_on_gives_up_its_place(
     places: Places, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "ANSWER_SECONDS", 0.05)
+    monkeypatch.setattr(pending_module, "ANSWER_SECONDS", 0.05)
     script = Script()
     script.waits = True
     async with session(script, large=places) as (client, _):
@@ -574,4 +605,5 @@ def test_the_limits_are_those_of_the_reference() -> None:
     assert (module.LARGE_BYTES, module.MOST_LARGE) == (65_536, 8)
     slow = (places_module.SLOW_BYTES_PER_SECOND, places_module.PATIENCE_SECONDS)
     assert slow == (2**20, 1.5)
-    assert module.MESSAGE_SECONDS == module.WRITE_SECONDS == module.ANSWER_SECONDS == 30.0
+    assert module.MESSAGE_SECONDS == 30.0
+    assert sender_module.WRITE_SECONDS == pending_module.ANSWER_SECONDS == 30.0

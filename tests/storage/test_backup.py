@@ -1,9 +1,11 @@
 """Backups: a whole copy of one moment, which overwrites nothing and is nobody else's."""
 
+import fcntl
 import os
 import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
+from uuid import uuid4
 
 import anyio
 import pytest
@@ -12,6 +14,7 @@ from buddyd.errors import InvalidParams, StorageRefused
 from buddyd.storage import backup
 from buddyd.storage.database import Database
 from buddyd.storage.journal import Journal
+from tests.actors.house import until
 from tests.storage.records import (
     NOW,
     by_another_program,
@@ -150,3 +153,29 @@ async def test_a_copy_that_could_not_be_finished_leaves_nothing_behind(
     with pytest.raises(StorageRefused, match=r"The backup to .* failed"):
         await backup.write(source, folder / "copy.db")
     assert modes(folder) == {}
+
+
+async def test_a_copy_that_is_called_off_leaves_nothing_behind(
+    both: tuple[Database, Journal], source: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backup, "STEP_PAGES", 1)
+    await both[1].append([records(*(execution() for _ in range(5_000)))], NOW)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(backup.write, source, folder / "copy.db")
+        await until(lambda: any(file.stat().st_size for file in folder.iterdir()))
+        tasks.cancel_scope.cancel()
+    assert modes(folder) == {}
+
+
+@pytest.mark.usefixtures("both")
+async def test_what_killed_daemons_left_of_copies_is_removed_and_nothing_else(
+    source: Path, folder: Path
+) -> None:
+    left, used = (folder / f".{day}.db.{uuid4().hex}.partial" for day in ("monday", "tuesday"))
+    others = folder / ".mine.partial"
+    for file in (left, used, others):
+        file.touch()
+    with used.open() as descriptor:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        await backup.write(source, folder / "copy.db")
+    assert modes(folder).keys() == {used.name, others.name, "copy.db"}

@@ -3,13 +3,17 @@
 import json
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from buddyd.config import Retention, Settings
+from buddyd.storage.check import check
 from tests.support.buddyctl import buddyctl
+from tests.support.daemon import raw_client, running_daemon
 from tests.support.process import DaemonProcess, execution
 
 
@@ -55,6 +59,26 @@ def test_the_database_of_the_configuration_is_the_one_that_is_meant(
     (folder / "buddyd.toml").write_text(f'database = "{database}"\n')
     done = buddyctl("check", "--json", XDG_CONFIG_HOME=str(tmp_path))
     assert json.loads(done.stdout)["database"] == str(database)
+
+
+@pytest.mark.anyio
+async def test_what_was_let_go_of_while_tier_1_keeps_its_records_is_not_missed(
+    tmp_path: Path,
+) -> None:
+    now = time.time()
+    settings = Settings(retention=Retention(tier1_hours=2_000, dedupe_days=1))
+    async with (
+        running_daemon(tmp_path, settings, clock=lambda: now) as daemon,
+        raw_client(daemon.socket) as client,
+    ):
+        for days in (32, 3, 0):
+            now = time.time() - days * 86_400
+            await client.ask("record_execution", execution(tool_name=f"{days} days ago"))
+        await client.ask("cleanup_old_data", {})
+    found = check(daemon.database)
+    assert found.ok, found.findings
+    assert found.counts["executions"] == 3
+    assert (found.counts["execution_ids"], found.counts["tool_profiles"]) == (1, 2)
 
 
 FAULTS = {

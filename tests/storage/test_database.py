@@ -13,6 +13,7 @@ from buddyd.errors import AlreadyRunning, StorageBroken, StorageRefused
 from buddyd.storage import database as module
 from buddyd.storage.database import open_database
 from buddyd.storage.schema import APPLICATION_ID, schema_version
+from tests.actors.house import until
 from tests.storage.records import by_another_program, content, full_disk, rows
 
 pytestmark = pytest.mark.anyio
@@ -25,6 +26,10 @@ def path(tmp_path: Path) -> Path:
 
 def count_of_ids(connection: sqlite3.Connection) -> int:
     return connection.execute("SELECT count(*) FROM execution_ids").fetchone()[0]
+
+
+def connection_threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if "connection" in thread.name]
 
 
 def insert_id(connection: sqlite3.Connection, name: str) -> None:
@@ -150,12 +155,39 @@ def test_a_start_that_failed_leaves_nobody_locked_out_and_no_thread_behind(diary
     for _ in range(20):
         with pytest.raises(StorageBroken):
             anyio.run(begin)
-    assert [thread.name for thread in threading.enumerate() if "connection" in thread.name] == []
+    assert connection_threads() == []
     diary.unlink()
     anyio.run(begin)
 
 
 # Transactions
+
+
+async def test_a_start_that_is_cancelled_leaves_no_thread_behind(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_reader, opened = module._open_reader, 0
+    cancelled = threading.Event()
+
+    def slowly(path: Path) -> sqlite3.Connection:
+        nonlocal opened
+        opened += 1
+        assert opened < 2 or cancelled.wait(20)
+        return open_reader(path)
+
+    monkeypatch.setattr(module, "_open_reader", slowly)
+    async with anyio.create_task_group() as tasks:
+
+        async def start() -> None:
+            async with open_database(path):
+                pass
+
+        tasks.start_soon(start)
+        await until(lambda: opened == 2)
+        tasks.cancel_scope.cancel()
+        cancelled.set()
+    with anyio.fail_after(5):
+        await until(lambda: not connection_threads())
 
 
 async def test_what_a_transaction_wrote_is_there_on_return_for_every_reader(path: Path) -> None:
