@@ -1,6 +1,6 @@
 """`python -m buddyd` runs the daemon."""
 
-from buddyd.daemon import main
+from buddyd.program import main
 
 if __name__ == "__main__":
     main()

@@ -324,9 +324,13 @@ def _wanted(kind: "inspect.Type") -> str:
 
 def _bounds(kind: "inspect.IntType | inspect.FloatType") -> str:
     if kind.gt is not None:
-        # An equal bound of another module, 1.0 for 1, may stand in its place.
-        return f" above {kind.gt:.12g} and at most {kind.le:.12g}"
-    return f" from {Decimal(str(kind.ge)):f} to {kind.le}"
+        return f" above {_plain(kind.gt)} and at most {_plain(kind.le)}"
+    return f" from {_plain(kind.ge)} to {_plain(kind.le)}"
+
+
+def _plain(bound: float | None) -> str:
+    """Without an exponent, and 1.0 as 1, which may stand in the place of an equal bound."""
+    return f"{Decimal(str(bound)).normalize():f}"
 
 
 # What follows from the settings

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import anyio
 import anyio.abc
@@ -419,14 +419,3 @@ def _sockets(options: Options) -> Iterator[Sequence[socket.socket]]:
         return
     with listening_socket(options.socket_path, paths.make_folder) as listener:
         yield [listener]
-
-
-def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """The program's entry point: see `buddyd.program`, which builds on this module."""
-    from buddyd import program  # noqa: PLC0415
-
-    program.main(arguments)
-
-
-if __name__ == "__main__":
-    main()

@@ -94,7 +94,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "buddyd.feed": EVERYTHING,
     "buddyd.daemon": EVERYTHING,
     "buddyd.program": EVERYTHING,
-    "buddyd.__main__": frozenset({"buddyd.daemon"}),
+    "buddyd.__main__": frozenset({"buddyd.program"}),
     "buddyd": frozenset(),
 }
 
@@ -159,7 +159,6 @@ ONLY_IN: dict[str, frozenset[str]] = {
 DEFERRED = {
     "buddyd.cli.progress": {"buddyd.cli.render.bar"},
     "buddyd.cli.entry": {"buddyd.cli.main"},
-    "buddyd.daemon": {"buddyd.program"},
 }
 
 # Calls that tell the time. The domain is told; only a new id reads the clock.

@@ -131,7 +131,9 @@ class PatchedDaemon(DaemonProcess):
 
     def __init__(self, folder: Path, patch: str, env: Mapping[str, str] | None = None) -> None:
         super().__init__(folder, env=env)
-        self._script = f"import sys\nfrom buddyd import daemon\n{patch}\ndaemon.main(sys.argv[1:])"
+        self._script = (
+            f"import sys\nfrom buddyd import daemon, program\n{patch}\nprogram.main(sys.argv[1:])"
+        )
 
     @property
     def command(self) -> list[str]:

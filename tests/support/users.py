@@ -36,7 +36,7 @@ def _python_of_others() -> str | None:
 
 
 def _runs_for_others(python: str) -> bool:
-    command = [python, "-c", "import buddyd.daemon"]
+    command = [python, "-c", "import buddyd.program"]
     try:
         done = subprocess.run(
             command, **as_user(DAEMON_UID), env=ENV, check=False, capture_output=True
