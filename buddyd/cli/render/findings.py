@@ -6,6 +6,9 @@ from buddyd.domain.answers import RiskFinding, RiskHistory, RiskPatterns, Severi
 
 _TONES: dict[Severity, Tone] = {"alarm": "bad", "warning": "warning", "info": "quiet"}
 
+_USUAL = 100
+"""Rows of the history that are shown where no limit is given."""
+
 _COLUMNS = [
     Column("Severity", "word", ("severity",)),
     Column("Kind", "word", ("kind",), spare=1),
@@ -34,6 +37,7 @@ def history_view(answer: RiskHistory) -> View:
         [_past(each, answer.timestamp) for each in answer.findings],
         "Nothing was found.",
         "findings",
+        most=_USUAL,
     )
     return [table]
 
