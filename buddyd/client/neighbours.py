@@ -242,7 +242,7 @@ class _File:
 
     def _written_at(self) -> float:
         """When its lines were there at the latest: read again, they say no other time."""
-        return min(time.time(), self._path.stat().st_mtime)
+        return min(time.time(), self._tail.modified_at)
 
     def _understood(self, line: Line, written_at: float, say: Say) -> Iterator[Report]:
         if line.cut:

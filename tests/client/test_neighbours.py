@@ -147,6 +147,16 @@ def test_a_file_is_followed_line_by_line(tmp_path: Path) -> None:
     assert next(looks) == ["m-3"]
 
 
+def test_lines_of_a_file_that_was_removed_since_are_reported(tmp_path: Path) -> None:
+    path = tmp_path / "costs.jsonl"
+    looks = follow(path)
+    write(path, mission(1))
+    assert next(looks) == ["m-1"]
+    write(path, mission(2), mission(3))
+    path.unlink()
+    assert next(looks) == ["m-2", "m-3"]
+
+
 def test_a_file_that_was_replaced_is_read_to_its_end_first(tmp_path: Path) -> None:
     path = tmp_path / "costs.jsonl"
     looks = follow(path)
