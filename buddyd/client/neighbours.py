@@ -132,6 +132,8 @@ class Neighbours:
                     self._said.discard(_AWAY)
                 except BuddydError as error:
                     self._complain(f"What trackers count is not reported for now: {error}", _AWAY)
+                except Exception as error:  # The thread must outlive what nobody foresaw.
+                    self._complain(f"What trackers count is not reported for now: {error!r}")
                 if self._ended.wait(every):
                     return
 
