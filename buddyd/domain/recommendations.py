@@ -12,6 +12,7 @@ from buddyd.domain.journal import ratio
 from buddyd.domain.settings import DomainSettings
 from buddyd.domain.watched import UNKNOWN
 from buddyd.domain.windows import in_words, rfc3339
+from buddyd.domain.wording import significant
 
 AGENTS_TOLD = 5
 FEW_TASKS = 3
@@ -98,7 +99,7 @@ def _what_helps(trouble: Trouble) -> str:
 
 def _in_words(trouble: Trouble) -> str:
     said = [
-        f"{times:.2g} times the {what}"
+        f"{significant(times, 2)} times the {what}"
         for what in ("cost", "duration")
         if (times := _compared(trouble, what)) is not None
     ]
