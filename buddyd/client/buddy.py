@@ -10,7 +10,8 @@ Recording never blocks and never raises (`Recorder`). Every query is answered wi
 answer as a plain dictionary. Where the daemon is away, a dashboard is not to hang or to break: the
 answer then has the same members with nothing in them (0, "", [], {}, None), and one more,
 `unavailable`, that says why in a sentence. It comes within `timeout` seconds, and for a while
-afterwards at once. With `strict=True` the client's exception is raised instead.
+afterwards at once; only what an administrator asks for, an aggregation or a cleanup, is waited for
+up to a minute. With `strict=True` the client's exception is raised instead.
 """
 
 import time
@@ -34,6 +35,8 @@ Plain = dict[str, Any]
 """An answer as JSON has it."""
 
 _RETRY_SECONDS = 2.0
+_ADMIN_SECONDS = 60.0
+"""What an administrator asks for takes its time; that it does tells nothing about the daemon."""
 _OUTAGE = "outage"
 _PAGE = 1000
 
@@ -172,7 +175,7 @@ class _Daemon:
 
         call: Call[Answer] = getattr(calls, method)(**params)
         try:
-            return self._answer(call)
+            return self._answer(call, patient=_takes_its_time(method))
         except BuddydError as error:
             if self._strict:
                 raise
@@ -184,13 +187,15 @@ class _Daemon:
         if self._client is not None:
             self._client.close()
 
-    def _answer(self, call: "Call[Answer]") -> Plain:
+    def _answer(self, call: "Call[Answer]", *, patient: bool) -> Plain:
         if self._away is not None and time.monotonic() < self._ask_again_at:
             raise self._away
+        within = max(self._timeout, _ADMIN_SECONDS) if patient else self._timeout
         try:
-            answer = self.connected().call_plain(call)
+            answer = self.connected().call_plain(call, within=within)
         except BuddydError as error:
-            self._remember(error)
+            if not (patient and isinstance(error, TimeoutError)):
+                self._remember(error)
             raise
         self._away = None
         self.complaints.settle(_OUTAGE)
@@ -296,6 +301,12 @@ def _neighbours(
         budget_tracker=budget_tracker,
         human_energy_model=human_energy_model,
     )
+
+
+def _takes_its_time(method: str) -> bool:
+    from buddyd.protocol.messages import METHODS, Role  # noqa: PLC0415
+
+    return METHODS[method].role is Role.ADMIN
 
 
 def _nothing(method: str) -> Plain:
