@@ -51,7 +51,7 @@ class Statistics(NamedTuple):
     refused: int
     """Wrong: kept in the spool's `refused.jsonl` where there was anything to keep."""
     dropped: int
-    """Lost, for the spool was full."""
+    """Lost: the spool was full, or another program has truncated it."""
 
 
 class Place(NamedTuple):

@@ -174,6 +174,7 @@ class Outbox:
                 self._spool.settle(segment, sum(settled))
                 self.delivered += settled.delivered
                 self._refused += settled.refused
+                self.dropped += settled.lost
                 self._moved.notify_all()
             self._tell_starts()
 
