@@ -50,7 +50,7 @@ class Moment(click.ParamType[float]):
             return time.time() - float(ago["number"]) * _UNIT_SECONDS[ago["unit"]]
         try:
             return _unix_seconds(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             self.fail(
                 f"'{printable(value)}' is neither Unix seconds, nor a time such as "
                 "2026-01-31T12:00:00Z, nor a time ago such as 15m, 2h or 1d.",
