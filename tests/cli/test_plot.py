@@ -54,6 +54,13 @@ def test_the_records_do_not_go_back_for_ever(peer: Peer) -> None:
     )
 
 
+@pytest.mark.parametrize("span", ["31d", "100000000d", "9" * 400 + "d"])
+def test_nor_do_the_summaries(peer: Peer, span: str) -> None:
+    done = buddyctl("plot", "tasks", "--since", span, socket=peer.socket)
+    assert done.returncode == 1
+    assert done.stderr == "buddyctl: The daemon knows the last 30 d: give --since 30d or less.\n"
+
+
 def test_an_svg_is_a_picture(peer: Peer, tmp_path: Path) -> None:
     file = tmp_path / "costs.svg"
     done = buddyctl("plot", "costs", "--output", str(file), socket=peer.socket)
