@@ -83,6 +83,7 @@ class Background:
         self._writing = threading.RLock()
         self._outbox: Outbox | None = None
         self._before = Statistics(0, 0, 0, 0, 0)
+        self._counting = threading.Lock()
         self._await_first()
 
     def _await_first(self) -> None:
@@ -163,9 +164,10 @@ class Background:
         )
 
     def _count(self, delivered: int = 0, refused: int = 0, dropped: int = 0) -> None:
-        _, _, *before = self._before
-        sums = map(sum, zip(before, (delivered, refused, dropped), strict=True))
-        self._before = Statistics(0, 0, *sums)
+        with self._counting:
+            _, _, *before = self._before
+            sums = map(sum, zip(before, (delivered, refused, dropped), strict=True))
+            self._before = Statistics(0, 0, *sums)
 
     def _ring(self) -> None:
         """Tell the thread that there is something to write."""

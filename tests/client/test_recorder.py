@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from buddyd.client import Recorder
+from buddyd.client import Recorder, background
+from buddyd.client.background import Statistics
 from buddyd.client.segments import HEADER_BYTES
 from buddyd.domain.execution import Execution
 from buddyd.protocol.messages import ErrorCode, StartExecution
@@ -655,6 +656,21 @@ def test_nothing_is_lost_to_a_close_while_others_record(spool: Path) -> None:
         assert recorder.flush(20)
         recorder.close()
     assert len(ledger.records) == sum(counts)
+
+
+def test_refusals_of_many_threads_are_all_counted(
+    spool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(*counts: int, **named: int) -> Statistics:
+        time.sleep(0.001)  # Another thread has its turn just before a sum is known.
+        return Statistics(*counts, **named)
+
+    monkeypatch.setattr(background, "Statistics", slow)
+    place = background.Place(spool / "s", spool, 1)
+    refusing = background.Background(place, 0.0, lambda: None)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(refusing.refuse, ["wrong"] * 40))
+    assert refusing.statistics.refused == 40
 
 
 def test_a_segment_that_another_program_truncated_holds_up_no_other_record(
