@@ -83,11 +83,11 @@ class App:
         except ShapeError as error:
             raise click.UsageError(str(error)) from None
         if self.format == "table":
-            from buddyd.cli.render import terminal  # noqa: PLC0415 -- Only where it draws.
+            from buddyd.cli.render import terminal  # Only where it draws.
 
             terminal.draw(view, color=not self.no_color)
         else:
-            from buddyd.cli.render import documents  # noqa: PLC0415 -- Only where it is asked for.
+            from buddyd.cli.render import documents  # Only where it is asked for.
 
             sys.stdout.write(documents.DOCUMENTS[self.format](view))
 

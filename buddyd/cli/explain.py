@@ -94,7 +94,7 @@ def _kind_of(name: str, tools: list[str], agents: list[str]) -> Kind:
 
 
 def _unknown(who: str, name: str, known: Iterable[str]) -> str:
-    from difflib import get_close_matches  # noqa: PLC0415 -- Only where a name was mistyped.
+    from difflib import get_close_matches  # Only where a name was mistyped.
 
     near = get_close_matches(name, known, n=3)
     hint = (

@@ -151,7 +151,7 @@ def _advice(error: BuddydError) -> list[str]:
     if not isinstance(error, NotRunning):
         return []
     # Only who finds no daemon pays for asking systemd.
-    from buddyd.cli import facts, unit_checks  # noqa: PLC0415
+    from buddyd.cli import facts, unit_checks
 
     is_user = facts.is_of_user(error.socket)
     if not is_user and error.socket != HOST_SOCKET:

@@ -29,13 +29,13 @@ def command(app: App, output: Path | None) -> None:
     daemon does not answer FILE stays as it is; its age tells.
     """
     # It loads as much as all the rest of buddyctl; no other verb waits for it.
-    from prometheus_client import (  # noqa: PLC0415
+    from prometheus_client import (
         CollectorRegistry,
         generate_latest,
         write_to_textfile,
     )
 
-    from buddyd.cli.render.exposition import State  # noqa: PLC0415
+    from buddyd.cli.render.exposition import State
 
     if app.json:
         raise click.UsageError("Metrics have one format; leave --json out.")

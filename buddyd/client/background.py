@@ -226,7 +226,7 @@ class Background:
         if self._outbox is None:
             with forks.loading:
                 # msgspec, sockets, the protocol: in the background, and with the first record.
-                from buddyd.client.outbox import Outbox  # noqa: PLC0415
+                from buddyd.client.outbox import Outbox
 
             self._outbox = Outbox(*self._place, self.complaints)
         return self._outbox

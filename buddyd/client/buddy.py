@@ -171,7 +171,7 @@ class _Daemon:
         """The answer of a method; where there is none, an empty one that says so."""
         # msgspec and the protocol: not for agents that only record.
         with forks.loading:
-            from buddyd.client import calls  # noqa: PLC0415
+            from buddyd.client import calls
 
         call: Call[Answer] = getattr(calls, method)(**params)
         try:
@@ -202,7 +202,7 @@ class _Daemon:
         return answer
 
     def _remember(self, error: BuddydError) -> None:
-        from buddyd.client.errors import DaemonError  # noqa: PLC0415
+        from buddyd.client.errors import DaemonError
 
         # A refusal is an answer: the daemon is there.
         if not isinstance(error, DaemonError):
@@ -211,7 +211,7 @@ class _Daemon:
     def connected(self) -> "Client":
         """The client, which connects when it is asked something."""
         with forks.loading:
-            from buddyd.client.sync import Client  # noqa: PLC0415
+            from buddyd.client.sync import Client
 
             if self._client is None:
                 self._client = Client(self._socket, timeout=self._timeout)
@@ -294,7 +294,7 @@ def _neighbours(
     """What reports for them; None where there are none, for it has much to load."""
     if cost_tracker is None and budget_tracker is None and human_energy_model is None:
         return None
-    from buddyd.client.neighbours import Neighbours  # noqa: PLC0415 -- see above.
+    from buddyd.client.neighbours import Neighbours  # see above.
 
     return Neighbours(
         cost_tracker=cost_tracker,
@@ -304,17 +304,17 @@ def _neighbours(
 
 
 def _takes_its_time(method: str) -> bool:
-    from buddyd.protocol.messages import METHODS, Role  # noqa: PLC0415
+    from buddyd.protocol.messages import METHODS, Role
 
     return METHODS[method].role is Role.ADMIN
 
 
 def _nothing(method: str) -> Plain:
     """An answer of a method with all its members, and nothing in them."""
-    import msgspec  # noqa: PLC0415
+    import msgspec
 
-    from buddyd.client.emptiness import empty  # noqa: PLC0415
-    from buddyd.protocol.messages import METHODS  # noqa: PLC0415
+    from buddyd.client.emptiness import empty
+    from buddyd.protocol.messages import METHODS
 
     plain: Plain = msgspec.to_builtins(empty(METHODS[method].result, time.time()))
     return plain
