@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 import click
 
-from buddyd.cli import completing, params
+from buddyd.cli import params
 from buddyd.cli.app import App, examples, global_options, json_line, pass_app
 from buddyd.cli.progress import Bar, bar
 from buddyd.client import Client
@@ -21,20 +21,8 @@ _PAGE_RECORDS = 1000
         "buddyctl export --tool web_search --since 2h | jq .duration_seconds",
     )
 )
-@click.option(
-    "--agent",
-    type=params.NAME,
-    metavar="NAME",
-    shell_complete=completing.agents,
-    help="Of this agent alone.",
-)
-@click.option(
-    "--tool",
-    type=params.NAME,
-    metavar="NAME",
-    shell_complete=completing.tools,
-    help="Of this tool alone.",
-)
+@params.agent_filter()
+@params.tool_filter()
 @click.option(
     "--since",
     type=params.MOMENT,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from buddyd.cli import completing, params
+from buddyd.cli import params
 from buddyd.cli.app import App, examples, global_options, pass_app
 from buddyd.cli.plotting.history import Wanted, fetched
 from buddyd.cli.plotting.metrics import METRICS, Name, Plot, view
@@ -29,20 +29,8 @@ _WITHOUT_MATPLOTLIB = (
     )
 )
 @click.argument("what", type=click.Choice(list(METRICS)))
-@click.option(
-    "--tool",
-    type=params.NAME,
-    metavar="NAME",
-    shell_complete=completing.tools,
-    help="Of this tool alone; it goes back a day.",
-)
-@click.option(
-    "--agent",
-    type=params.NAME,
-    metavar="NAME",
-    shell_complete=completing.agents,
-    help="Of this agent alone; it goes back a day.",
-)
+@params.tool_filter("Of this tool alone; it goes back a day.")
+@params.agent_filter("Of this agent alone; it goes back a day.")
 @click.option(
     "--since",
     type=params.SPAN,
@@ -84,7 +72,7 @@ def command(
 
 def _save(plot: Plot, output: Path) -> None:
     try:
-        from buddyd.cli.plotting import picture  # noqa: PLC0415 -- An extra, and a heavy one.
+        from buddyd.cli.plotting import picture  # An extra, and a heavy one.
     except ImportError:
         raise click.ClickException(_WITHOUT_MATPLOTLIB) from None
     picture.save(plot, output)

@@ -33,8 +33,8 @@ Show = Callable[[Iterable[StoredExecution]], None]
 
 
 @click.command(epilog=examples("buddyctl tail --tool web_search --failed"))
-@click.option("--agent", type=params.NAME, metavar="NAME", help="Of this agent alone.")
-@click.option("--tool", type=params.NAME, metavar="NAME", help="Of this tool alone.")
+@params.agent_filter()
+@params.tool_filter()
 @click.option("--task", type=params.NAME, metavar="ID", help="For this task alone.")
 @click.option(
     "--succeeded/--failed",
@@ -207,6 +207,6 @@ def _show_json(executions: Iterable[StoredExecution]) -> None:
 
 
 def _shower(app: App) -> Show:
-    from buddyd.cli.render import lines  # noqa: PLC0415 -- rich, only where it draws.
+    from buddyd.cli.render import lines  # rich, only where it draws.
 
     return lines.Lines(color=not app.no_color).show
