@@ -34,10 +34,11 @@ _UNRUNNABLE = {child.NOT_FOUND: "not_found", child.NOT_EXECUTABLE: "not_executab
 def command(app: App, tool: str, agent: str, task: str, words: tuple[str, ...]) -> None:
     """Run COMMAND and record it as an execution.
 
-    Its input, output, signals and exit code pass through untouched: killed by a signal, buddyctl
-    dies of the same one; a command that is not found is 127, one that cannot be run 126. It
-    succeeded where its exit code is 0; else the error type is exit_3, signal_SIGTERM, not_found or
-    not_executable. Where no daemon records it, one line on standard error says so.
+    Its input, output, signals and exit code pass through untouched: if it is killed by a signal,
+    buddyctl dies of the same signal; the exit code is 127 for a command that is not found and 126
+    for one that cannot be run. Exit code 0 is a success; otherwise the error type is exit_3,
+    signal_SIGTERM, not_found or not_executable. If no daemon records it, one line on standard error
+    says so.
     """
     execution = _Watched(app, tool, agent, task)
     try:

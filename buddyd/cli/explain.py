@@ -44,8 +44,8 @@ _DEFAULTS = DomainSettings()
 def command(app: App, words: tuple[str, ...]) -> None:
     """Say why a tool or an agent is judged as it is.
 
-    A tool's confidence and trend, an agent's status and capacity, from the records themselves.
-    Where a tool and an agent have the same name, say which of them is meant.
+    A tool's confidence and trend, or an agent's status and capacity, from the records themselves.
+    If a tool and an agent have the same name, say which one you mean.
     """
     with app.client() as client:
         everything = client.get_all()

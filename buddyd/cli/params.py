@@ -99,14 +99,14 @@ MOMENT = Moment()
 SPAN = Span()
 
 
-def agent_filter(help_: str = "Of this agent alone.") -> Callable[[Command], Command]:
+def agent_filter(help_: str = "Only of this agent.") -> Callable[[Command], Command]:
     """`--agent` of a command that shows what agents did."""
     return click.option(
         "--agent", type=NAME, metavar="NAME", shell_complete=completing.agents, help=help_
     )
 
 
-def tool_filter(help_: str = "Of this tool alone.") -> Callable[[Command], Command]:
+def tool_filter(help_: str = "Only of this tool.") -> Callable[[Command], Command]:
     """`--tool` of a command that shows what was done with tools."""
     return click.option(
         "--tool", type=NAME, metavar="NAME", shell_complete=completing.tools, help=help_
@@ -131,7 +131,7 @@ task_option = click.option(
     metavar="ID",
     envvar="BUDDYD_TASK",
     default=new_execution_id,
-    help="The task it is for (default: $BUDDYD_TASK, else a fresh id).",
+    help="The task it is for (default: $BUDDYD_TASK, else a new id).",
 )
 
 agent_option = click.option(

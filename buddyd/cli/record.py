@@ -53,7 +53,11 @@ _DOLLARS = click.FloatRange(0, MAX_COST_DOLLARS)
 )
 @click.option("--cost", type=_DOLLARS, default=0.0, metavar="DOLLARS", help="What it cost.")
 @click.option(
-    "--cost-estimate", type=_DOLLARS, default=0.0, metavar="DOLLARS", help="What it should cost."
+    "--cost-estimate",
+    type=_DOLLARS,
+    default=0.0,
+    metavar="DOLLARS",
+    help="What it was expected to cost.",
 )
 @click.option("--tokens", type=click.IntRange(0, MAX_TOKENS), default=0, help="Tokens it used.")
 @click.option(
@@ -69,7 +73,7 @@ _DOLLARS = click.FloatRange(0, MAX_COST_DOLLARS)
     type=params.EXECUTION_ID,
     metavar="ID",
     default=new_execution_id,
-    help="Its id: recorded again under the same one, it counts once (default: a fresh one).",
+    help="Its id: recorded again under the same id, it counts once (default: a new one).",
 )
 @global_options
 @pass_app

@@ -21,13 +21,13 @@ _MOST = 1000
         "buddyctl risks --history --since 7d",
     )
 )
-@click.option("--history", is_flag=True, help="What was found in the last 30 days.")
+@click.option("--history", is_flag=True, help="The findings of the last 30 days, current and past.")
 @click.option(
     "--since",
     type=params.MOMENT,
     metavar="TIME",
-    help="With --history: what lasted at or after: Unix seconds, 2026-01-31T12:00:00Z, or a time "
-    "ago (15m, 2h).",
+    help="With --history: those that ended at or after this time, or have not: Unix seconds, "
+    "2026-01-31T12:00:00Z, or a time ago (15m, 2h).",
 )
 @shaping("agent", "tool", tables=("findings", "tools", "failures", "costs"))
 @global_options

@@ -35,12 +35,12 @@ Show = Callable[[Iterable[StoredExecution]], None]
 @click.command(epilog=examples("buddyctl tail --tool web_search --failed"))
 @params.agent_filter()
 @params.tool_filter()
-@click.option("--task", type=params.NAME, metavar="ID", help="For this task alone.")
+@click.option("--task", type=params.NAME, metavar="ID", help="Only for this task.")
 @click.option(
     "--succeeded/--failed",
     "success",
     default=None,
-    help="Those that succeeded, or those that failed, alone.",
+    help="Only those that succeeded, or that failed.",
 )
 @click.option(
     "-n",
@@ -48,7 +48,7 @@ Show = Callable[[Iterable[StoredExecution]], None]
     type=click.IntRange(0, _MOST_BEFORE),
     default=10,
     metavar="NUMBER",
-    help="How many of the last ones are shown first (default: 10).",
+    help="How many past ones to show first (default: 10).",
 )
 @global_options
 @pass_app

@@ -25,7 +25,7 @@ _SECTIONS = ("agents", "capacity", "tasks", "costs", "learning")
 def command(app: App, *, section: str) -> None:
     """Watch agents, capacity, tasks, costs and learning, live.
 
-    It shows what the daemon tells it has changed, and asks for nothing else. Press ? for its keys.
+    It asks only for what the daemon says has changed. Press ? for its keys.
     """
     if app.json:
         raise click.UsageError("top is for a terminal; `buddyctl tail --json` is for programs.")

@@ -16,7 +16,7 @@ _SENTENCES: dict[FindingKind, str] = {
     "cost_spike": "{tool} cost {agent} {dollars} once, {ratio:.1f} times the usual.",
     "cost_rise": "{tool} now costs {agent} {dollars} on average, {ratio:.1f} times the usual.",
     "slow_down": "{tool} takes {seconds} s on average, {ratio:.1f} times the usual.",
-    "loop": "{agent} ran {tool} {executions:,} times on {task}, and nothing else there.",
+    "loop": "{agent} ran {tool} {executions:,} times on {task}, and no other tool.",
     "silent": "{agent} fell silent with {tasks} waiting or open.",
 }
 

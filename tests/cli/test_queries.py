@@ -143,11 +143,11 @@ def test_the_findings_are_told_worst_first_and_their_history_with_when_they_ende
     peer: Peer,
 ) -> None:
     printed = buddyctl("risks", socket=peer.socket).stdout
-    assert "Findings that last: 1" in printed
+    assert "Current findings: 1" in printed
     assert "failed 4 times in a row." in printed
     printed = buddyctl("risks", "--history", "--since", "7d", socket=peer.socket).stdout
     assert "Findings of the last 30 days: 2" in printed
-    for shown in ("lasts", "now", "alarm", "loop", "31 times on task-9"):
+    for shown in ("ongoing", "now", "alarm", "loop", "31 times on task-9"):
         assert shown in printed
     wrong = buddyctl("risks", "--since", "7d", socket=peer.socket)
     assert wrong.returncode == 2

@@ -32,8 +32,8 @@ def landmark(share: float) -> str:
 def failures_among(records: int, failed: int) -> str:
     """How many of the newest records are failures."""
     if not failed:
-        return f"No failure is among its newest {counted(records, 'record')}."
-    return f"Of its newest {counted(records, 'record')} {failed:,} failed."
+        return f"There is no failure among its newest {counted(records, 'record')}."
+    return f"Of its newest {counted(records, 'record')}, {failed:,} failed."
 
 
 def lasting(findings: Iterable[RiskFinding], now: str) -> list[str]:

@@ -87,11 +87,13 @@ def _refuse_too_long(wanted: Wanted, status: DaemonStatus) -> None:
     days = _kept(status, "tier2_days", _DEFAULT_TIER2_DAYS)
     if wanted.from_records and wanted.span > hours * HOUR:
         raise TooFarBack(
-            f"Of one tool or agent the daemon knows the last {hours} h: "
+            f"For one tool or agent the daemon has records of the last {hours} h: "
             f"give --since {hours}h or less, or plot all of them together."
         )
     if wanted.span > days * DAY:
-        raise TooFarBack(f"The daemon knows the last {days} d: give --since {days}d or less.")
+        raise TooFarBack(
+            f"The daemon has summaries of the last {days} d: give --since {days}d or less."
+        )
 
 
 def _kept(status: DaemonStatus, key: str, default: int) -> int:

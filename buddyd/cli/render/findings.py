@@ -19,9 +19,9 @@ _COLUMNS = [
 
 
 def findings(answer: RiskPatterns) -> Table:
-    """Those that last, the worst first."""
+    """The current ones, the worst first."""
     return Table(
-        f"Findings that last: {answer.total_findings:,}",
+        f"Current findings: {answer.total_findings:,}",
         [Column("Since", "number", ("began",)), *_COLUMNS],
         [_finding(each, answer.timestamp) for each in answer.findings],
         "Nothing alarming was found.",
@@ -50,7 +50,7 @@ def _finding(each: RiskFinding, now: str) -> list[Cell]:
 def _past(each: RiskFinding, now: str) -> list[Cell]:
     return [
         cells.ago(each.began, now),
-        cells.said("lasts") if each.ended is None else cells.ago(each.ended, now),
+        cells.said("ongoing") if each.ended is None else cells.ago(each.ended, now),
         Cell(each.severity, each.severity, _TONES[each.severity]),
         cells.said(each.kind.replace("_", " "), each.kind),
         cells.NOTHING if each.tool_name is None else cells.name(each.tool_name),
