@@ -289,9 +289,9 @@ def _explain_unknown(section: str, table: dict[str, Any], known: list[str]) -> s
     unknown = next(key for key in table if key not in known)
     close = difflib.get_close_matches(unknown, known, n=1)
     hint = f" Did you mean {close[0]}?" if close else ""
-    where = f"{_header(section)} knows" if section else "Outside of the sections it knows"
+    where = f"The keys of {_header(section)} are" if section else "The top-level keys are"
     dotted = f"{section}.{unknown}" if section else unknown
-    return f"{dotted} is no key of buddyd's.{hint} {where} {', '.join(known)}."
+    return f"{dotted} is not a known key.{hint} {where} {', '.join(known)}."
 
 
 def _header(section: str) -> str:

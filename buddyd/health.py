@@ -162,8 +162,9 @@ def _short(number: int, what: str) -> str:
     """How many, as it is said in passing: `1 tool`, `999 tools`, `1.2 k tools`, `1.2 M tools`."""
     if number == 1:
         return f"1 {what}"
-    for unit, size in (("M", 1_000_000), ("k", 1_000)):
-        if number >= size:
+    # From 999,950 on, thousands would be rounded to 1000.0.
+    for unit, size, least in (("M", 1_000_000, 999_950), ("k", 1_000, 1_000)):
+        if number >= least:
             return f"{number / size:.1f} {unit} {what}s"
     return f"{number} {what}s"
 

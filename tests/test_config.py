@@ -170,11 +170,11 @@ COMPLAINTS = {
         "whole number from 0 to 4294967294."
     ),
     "[retention]\ntier2_days = 30\ntier1_hour = 24": (
-        "retention.tier1_hour is no key of buddyd's. Did you mean tier1_hours? [retention] "
-        "knows tier1_hours, tier2_days, dedupe_days."
+        "retention.tier1_hour is not a known key. Did you mean tier1_hours? The keys of "
+        "[retention] are tier1_hours, tier2_days, dedupe_days."
     ),
     "xyzzy = 1": (
-        "xyzzy is no key of buddyd's. Outside of the sections it knows socket, database, "
+        "xyzzy is not a known key. The top-level keys are socket, database, "
         "durability, timezone, retention, limits, agents, learning, capacity, cost, risk, "
         "budget, access, log."
     ),
@@ -190,7 +190,7 @@ COMPLAINTS = {
     ),
     "[[budget]]\nlimit = 5": 'budget[0].period is missing; it must be "day" or "month".',
     "[[budget]]\nlimit = 5\nperiod = 'day'\ntools = 'x'": (
-        "budget[0].tools is no key of buddyd's. Did you mean tool? [[budget]] knows limit, "
+        "budget[0].tools is not a known key. Did you mean tool? The keys of [[budget]] are limit, "
         "period, agent, tool."
     ),
     "[[budget]]\nlimit = 5\nperiod = 'day'\ntool = 'x'\nagent = 'y'": (

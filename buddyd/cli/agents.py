@@ -19,5 +19,5 @@ from buddyd.client import calls
 @global_options
 @pass_app
 def command(app: App) -> None:
-    """How the agents are: status, success, what waits."""
+    """How the agents are: status, success rate, queue."""
     app.show(calls.get_agents_status(), view)

@@ -69,7 +69,7 @@ class App:
             raise click.UsageError(f"Give either --json or --format {self.format}.")
         if self.wants_json and self.shape:
             raise click.UsageError(
-                "JSON is the answer as it came: filter and sort it with jq, or leave --json out."
+                "JSON is the unchanged answer: filter and sort it with jq, or leave --json out."
             )
 
     def write(self, document: object) -> None:
@@ -83,11 +83,11 @@ class App:
         except ShapeError as error:
             raise click.UsageError(str(error)) from None
         if self.format == "table":
-            from buddyd.cli.render import terminal  # noqa: PLC0415 -- Only where it draws.
+            from buddyd.cli.render import terminal  # Only where it draws.
 
             terminal.draw(view, color=not self.no_color)
         else:
-            from buddyd.cli.render import documents  # noqa: PLC0415 -- Only where it is asked for.
+            from buddyd.cli.render import documents  # Only where it is asked for.
 
             sys.stdout.write(documents.DOCUMENTS[self.format](view))
 
@@ -120,21 +120,21 @@ _GLOBAL_OPTIONS = [
         metavar="PATH",
         expose_value=False,
         callback=_keep,
-        help="The daemon's socket; found like the daemon finds it where it is not given.",
+        help="The daemon's socket (default: where the daemon itself would put it).",
     ),
     click.option(
         "--json",
         is_flag=True,
         expose_value=False,
         callback=_keep,
-        help="Print the answer as it came: one JSON document.",
+        help="Print the daemon's answer unchanged, as one JSON document.",
     ),
     click.option(
         "--no-color",
         is_flag=True,
         expose_value=False,
         callback=_keep,
-        help="No colours (also with NO_COLOR set, and where it is no terminal).",
+        help="No colours (as with NO_COLOR set, or when not on a terminal).",
     ),
     click.option(
         "--timeout",
@@ -142,7 +142,7 @@ _GLOBAL_OPTIONS = [
         metavar="SECONDS",
         expose_value=False,
         callback=_keep,
-        help="How long the daemon may take.",
+        help="How long to wait for the daemon.",
     ),
 ]
 

@@ -23,7 +23,7 @@ _PATIENCE_SECONDS = 3600.0
 def command(app: App, path: Path) -> None:
     """Write a copy of the database to PATH (role admin).
 
-    It is consistent, though records keep coming. The daemon writes it, as its own user.
+    It is consistent even while records keep coming. The daemon writes it, as its own user.
     """
     # The daemon's working directory is another one.
     call = calls.backup(str(path.absolute()))

@@ -23,10 +23,10 @@ from buddyd.storage.check import check
 def command(app: App, database: Path | None) -> int:
     """Verify a database, or a backup.
 
-    It has to be whole, and its parts have to agree.
+    It has to be undamaged, and its parts have to agree.
 
-    Without DATABASE it is the one of the configuration. It is only read, and the daemon may have
-    it open. Exits 1 where something is wrong.
+    Without DATABASE it is the configured one. It is only read, and the daemon may have
+    it open. Exits 1 if something is wrong.
     """
     path = database or config.database_path(config.load(None).settings)
     with bar("Checking", None, color=not app.no_color):

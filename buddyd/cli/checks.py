@@ -30,8 +30,8 @@ def examine(facts: Facts) -> list[Check]:
 def configuration(facts: Facts) -> Check:
     """The file that buddyctl and the daemon read."""
     if facts.configuration_error is None:
-        return Check("configuration", "ok", "It can be read.")
-    hint = "Mend the file; `buddyd --check-config` tells when it is well."
+        return Check("configuration", "ok", "It is valid.")
+    hint = "Correct the file; `buddyd --check-config` says when it is right."
     return Check("configuration", "wrong", facts.configuration_error, hint)
 
 
@@ -53,11 +53,11 @@ def socket(facts: Facts) -> Check:
 
 def _reachable(facts: Facts, found: Place) -> Check:
     if facts.daemon.outcome == "nobody":
-        said = f"Nobody listens at {found.path}: a daemon that has gone left it."
-        return Check("socket", "wrong", said, f"{_start(facts)} It takes the socket over.")
+        said = f"Nothing listens at {found.path}: a daemon that is gone left it behind."
+        return Check("socket", "wrong", said, f"{_start(facts)} It takes over the socket.")
     if found.mode & 0o002:
         said = f"Everybody on this host may open {found.path}."
-        hint = "Where that is not meant: SocketMode=0660 in buddyd.socket, or [access]."
+        hint = "If that is not intended, set SocketMode=0660 in buddyd.socket, or use [access]."
         return Check("socket", "note", said, hint)
     return Check("socket", "ok", f"{found.path}, of {found.owner} and the group {found.group}.")
 
@@ -65,7 +65,7 @@ def _reachable(facts: Facts, found: Place) -> Check:
 def _forbidden(facts: Facts, found: Place) -> Check:
     if found.kind == "hidden":
         said = f"{facts.user} may not look into the folder of {found.path}."
-        return Check("socket", "wrong", said, "Ask who administers the host to be let in.")
+        return Check("socket", "wrong", said, "Ask the administrator of the host for access.")
     said = (
         f"{facts.user} may not open {found.path}: it is {found.owner}'s, "
         f"the group {found.group}'s, mode {found.mode:04o}."
@@ -81,12 +81,12 @@ def answers(facts: Facts) -> Check:
         up = span(daemon.pong.uptime_seconds)
         return Check("daemon", "ok", f"It answers, and has been up for {up}.")
     if daemon.outcome == "answers":
-        return Check("daemon", "ok", f"It answers, and tells {facts.user} no more.")
+        return Check("daemon", "ok", f"It answers, but {facts.user} may not query it.")
     if daemon.outcome == "silent":
         restart = f"`{systemctl(facts.systemd)} restart buddyd`" if has_unit(facts) else "Kill it"
-        hint = f"{restart}; its log may say what it hangs on."
+        hint = f"{restart}; its log may say why."
         return Check("daemon", "wrong", f"It hangs: {daemon.problem}", hint)
-    return Check("daemon", "wrong", daemon.problem, "The socket comes first.")
+    return Check("daemon", "wrong", daemon.problem, "Fix the socket first.")
 
 
 def versions(facts: Facts) -> Check:
@@ -97,9 +97,7 @@ def versions(facts: Facts) -> Check:
     if pong.version == facts.version:
         return Check("versions", "ok", f"Daemon and buddyctl are {facts.version}.")
     said = f"The daemon is {pong.version}, buddyctl {facts.version}."
-    hint = (
-        f"Restart the daemon (`{systemctl(facts.systemd)} restart buddyd`), or install both anew."
-    )
+    hint = f"Restart the daemon (`{systemctl(facts.systemd)} restart buddyd`), or reinstall both."
     return Check("versions", "note", said, hint)
 
 
@@ -107,7 +105,7 @@ def role(facts: Facts) -> Check:
     """What the user may do."""
     roles = facts.daemon.roles
     if roles is None:
-        return Check("role", "unknown", f"What {facts.user} may do, only the daemon can tell.")
+        return Check("role", "unknown", f"Only the daemon can say what {facts.user} may do.")
     said = f"{facts.user} may {', '.join(roles) or 'nothing'}."
     if "query" in roles and "record" in roles:
         return Check("role", "ok", said)
@@ -119,10 +117,10 @@ def actors(facts: Facts) -> Check:
     """Whether every part of the daemon works."""
     status = facts.daemon.status
     if status is None:
-        return Check("actors", "unknown", "How they are, only the daemon can tell.")
+        return Check("actors", "unknown", "Only the daemon can say how they are.")
     down = [actor.name for actor in status.actors if actor.state != "running"]
     if down:
-        hint = "They are started anew; the log has the reason."
+        hint = "They are being restarted; the log says why."
         return Check("actors", "wrong", f"Not running: {', '.join(down)}.", hint)
     crashed = [actor for actor in status.actors if actor.restarts]
     if crashed:
@@ -139,10 +137,10 @@ def folder(facts: Facts) -> Check:
         said = f"{facts.user} may not look at {found.path}, which is as it should be."
         return Check("folder", "unknown", said)
     if found.kind == "missing":
-        said = f"{found.path} is not there yet: the daemon makes it."
+        said = f"{found.path} does not exist yet: the daemon creates it."
         return Check("folder", "note", said, _start(facts))
     if found.mode & 0o022:
-        said = f"Others than {found.owner} may change what is in {found.path}."
+        said = f"Users other than {found.owner} may change what is in {found.path}."
         return Check("folder", "wrong", said, f"`chmod go-w {found.path}`")
     return Check("folder", "ok", f"{found.path} is {found.owner}'s.")
 
@@ -151,8 +149,10 @@ def space(facts: Facts) -> Check:
     """The room on the disk."""
     free = facts.disk.free_bytes
     if free is None:
-        return Check("disk", "unknown", f"How full it is at {facts.disk.folder.path}: not to see.")
-    said = f"{size(free).text} are free for {facts.disk.database}."
+        return Check(
+            "disk", "unknown", f"The free space at {facts.disk.folder.path} cannot be seen."
+        )
+    said = f"{size(free).text} is free for {facts.disk.database}."
     hint = "Nothing can be recorded on a full disk: make room."
     if free < FEWEST_FREE_BYTES:
         return Check("disk", "wrong", said, hint)
@@ -163,7 +163,7 @@ def log(facts: Facts) -> Check:
     """The write-ahead log, which is emptied unless somebody reads on and on."""
     size_bytes = facts.disk.log_bytes
     if size_bytes is None:
-        return Check("log", "unknown", "There is no write-ahead log to be seen.")
+        return Check("log", "unknown", "The write-ahead log cannot be seen.")
     said = f"The write-ahead log takes {size(size_bytes).text}."
     if size_bytes < LARGE_LOG_BYTES:
         return Check("log", "ok", said)
@@ -175,13 +175,15 @@ def sqlite(facts: Facts) -> Check:
     """The library that the daemon keeps its records with."""
     status = facts.daemon.status
     if status is None:
-        return Check("sqlite", "unknown", "Its version, only the daemon can tell.")
+        return Check("sqlite", "unknown", "Only the daemon can say its version.")
     version = status.database.sqlite_version
     first, last = SQLITE_FAULT
     if not first <= tuple(int(part) for part in version.split(".")) <= last:
         return Check("sqlite", "ok", f"SQLite {version}.")
     said = f"SQLite {version} can damage a database that two connections write at once (rare)."
-    hint = "The daemon writes with one alone: let other programs only read. 3.51.3 mends it."
+    hint = (
+        "The daemon writes over one connection only: let other programs only read. 3.51.3 fixes it."
+    )
     return Check("sqlite", "note", said, hint)
 
 
@@ -189,17 +191,17 @@ def clock(facts: Facts) -> Check:
     """Whether the time can be believed."""
     ahead = facts.daemon.ahead_seconds
     if facts.clock.now < facts.clock.installed_at - DAY:
-        said = "It is earlier than when buddyd was installed."
+        said = "It shows a time before buddyd was installed."
         return Check("clock", "wrong", said, "Set it: `timedatectl set-ntp true`.")
     if ahead is not None and abs(ahead) > FAR_AHEAD_SECONDS:
         way = "ahead of" if ahead > 0 else "behind"
-        said = f"The daemon's is {span(abs(ahead))} {way} the host's, which has jumped."
-        hint = "It takes a new time over once it has lasted; `journalctl -u buddyd` tells."
+        said = f"The daemon's clock is {span(abs(ahead))} {way} the host's, which has jumped."
+        hint = "The daemon accepts the new time once it has lasted; see `journalctl -u buddyd`."
         return Check("clock", "note", said, hint)
     if facts.clock.synchronized is False:
-        said = "It is not synchronized with any other."
+        said = "It is not synchronized."
         return Check("clock", "note", said, "`timedatectl set-ntp true`")
-    return Check("clock", "ok", "It can be believed.")
+    return Check("clock", "ok", "It is right, as far as can be seen.")
 
 
 _CHECKS: tuple[Callable[[Facts], Check], ...] = (

@@ -19,5 +19,5 @@ from buddyd.client import calls
 @global_options
 @pass_app
 def command(app: App) -> None:
-    """What the agents used in a day, and what it cost."""
+    """What the agents used in the last day, and its cost."""
     app.show(calls.get_api_usage_and_costing(), view)

@@ -15,10 +15,10 @@ ANSWER_SECONDS = 3.0
 @global_options
 @pass_app
 def command(app: App) -> int:
-    """Find what is wrong here, and how to mend it.
+    """Find what is wrong here, and how to fix it.
 
     It looks at the configuration, the unit, the socket, the daemon, the disk and the clock. It
-    changes nothing and needs no rights; root sees more. Exits 1 where something is wrong.
+    changes nothing and needs no rights; root sees more. Exits 1 if something is wrong.
     """
     checks = examine(facts.gather(app.socket, app.timeout or ANSWER_SECONDS))
     if app.json:

@@ -18,10 +18,10 @@ def main() -> None:
 
 def _run(words: list[str]) -> None:
     if words[:1] == ["hook"] and not {"-h", "--help"} & set(words):
-        from buddyd.cli import hooking  # noqa: PLC0415 -- One of the two is loaded.
+        from buddyd.cli import hooking  # One of the two is loaded.
 
         hooking.run(words[1:])
-    from buddyd.cli.main import main as buddyctl  # noqa: PLC0415 -- The other one.
+    from buddyd.cli.main import main as buddyctl  # The other one.
 
     buddyctl()
 

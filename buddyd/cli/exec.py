@@ -5,11 +5,11 @@ import time
 
 import click
 
-from buddyd.cli import child, completing, params
+from buddyd.cli import child, params
 from buddyd.cli.app import App, complain, examples, global_options, pass_app
 from buddyd.cli.child import Child, Ending
 from buddyd.client import BuddydError, Client
-from buddyd.domain.execution import MAX_DURATION_SECONDS, Execution, new_execution_id
+from buddyd.domain.execution import MAX_DURATION_SECONDS, Execution
 
 # A daemon that hangs must not hold the command up.
 _START_SECONDS = 0.5
@@ -25,33 +25,20 @@ _UNRUNNABLE = {child.NOT_FOUND: "not_found", child.NOT_EXECUTABLE: "not_executab
         'buddyctl exec --tool deploy --agent ci --task "$BUILD_ID" -- make deploy',
     ),
 )
-@click.option(
-    "--tool",
-    type=params.NAME,
-    metavar="NAME",
-    required=True,
-    shell_complete=completing.tools,
-    help="What it counts as.",
-)
+@params.tool_option("What it counts as.")
 @params.agent_option
-@click.option(
-    "--task",
-    type=params.NAME,
-    metavar="ID",
-    envvar="BUDDYD_TASK",
-    default=new_execution_id,
-    help="The task it is for (default: $BUDDYD_TASK, else a fresh id).",
-)
+@params.task_option
 @click.argument("words", metavar="COMMAND...", nargs=-1, required=True, type=click.UNPROCESSED)
 @global_options
 @pass_app
 def command(app: App, tool: str, agent: str, task: str, words: tuple[str, ...]) -> None:
     """Run COMMAND and record it as an execution.
 
-    Its input, output, signals and exit code pass through untouched: killed by a signal, buddyctl
-    dies of the same one; a command that is not found is 127, one that cannot be run 126. It
-    succeeded where its exit code is 0; else the error type is exit_3, signal_SIGTERM, not_found or
-    not_executable. Where no daemon records it, one line on standard error says so.
+    Its input, output, signals and exit code pass through untouched: if it is killed by a signal,
+    buddyctl dies of the same signal; the exit code is 127 for a command that is not found and 126
+    for one that cannot be run. Exit code 0 is a success; otherwise the error type is exit_3,
+    signal_SIGTERM, not_found or not_executable. If no daemon records it, one line on standard error
+    says so.
     """
     execution = _Watched(app, tool, agent, task)
     try:

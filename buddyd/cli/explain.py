@@ -44,8 +44,8 @@ _DEFAULTS = DomainSettings()
 def command(app: App, words: tuple[str, ...]) -> None:
     """Say why a tool or an agent is judged as it is.
 
-    A tool's confidence and trend, an agent's status and capacity, from the records themselves.
-    Where a tool and an agent have the same name, say which of them is meant.
+    A tool's confidence and trend, or an agent's status and capacity, from the records themselves.
+    If a tool and an agent have the same name, say which one you mean.
     """
     with app.client() as client:
         everything = client.get_all()
@@ -94,7 +94,7 @@ def _kind_of(name: str, tools: list[str], agents: list[str]) -> Kind:
 
 
 def _unknown(who: str, name: str, known: Iterable[str]) -> str:
-    from difflib import get_close_matches  # noqa: PLC0415 -- Only where a name was mistyped.
+    from difflib import get_close_matches  # Only where a name was mistyped.
 
     near = get_close_matches(name, known, n=3)
     hint = (

@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 import click
 
-from buddyd.cli import completing, params
+from buddyd.cli import params
 from buddyd.cli.app import App, examples, global_options, json_line, pass_app
 from buddyd.cli.progress import Bar, bar
 from buddyd.client import Client
@@ -21,28 +21,17 @@ _PAGE_RECORDS = 1000
         "buddyctl export --tool web_search --since 2h | jq .duration_seconds",
     )
 )
-@click.option(
-    "--agent",
-    type=params.NAME,
-    metavar="NAME",
-    shell_complete=completing.agents,
-    help="Of this agent alone.",
-)
-@click.option(
-    "--tool",
-    type=params.NAME,
-    metavar="NAME",
-    shell_complete=completing.tools,
-    help="Of this tool alone.",
-)
+@params.agent_filter()
+@params.tool_filter()
 @click.option(
     "--since",
     type=params.MOMENT,
     metavar="TIME",
-    help="That finished at or after: Unix seconds, 2026-01-31T12:00:00Z, or a time ago (15m, 2h).",
+    help="Only those that finished at or after this time: Unix seconds, 2026-01-31T12:00:00Z, or a "
+    "time ago (15m, 2h).",
 )
 @click.option(
-    "--newest-first", is_flag=True, help="The newest first, printed as it comes from the daemon."
+    "--newest-first", is_flag=True, help="Newest first, printed as they arrive from the daemon."
 )
 @global_options
 @pass_app
@@ -54,12 +43,12 @@ def command(
     since: float | None,
     newest_first: bool,
 ) -> None:
-    """Print the raw records of a day as JSON lines.
+    """Print the raw records of the last day as JSON lines.
 
-    `buddyctl import` takes them back.
+    `buddyctl import` reads them.
 
-    The oldest come first, as import needs them to find failures in a row; for that, they are kept
-    in a temporary file until the last one has come.
+    The oldest come first, as import needs them to detect failures in a row; they are kept in a
+    temporary file until the last one has arrived.
     """
     with (
         app.client() as client,

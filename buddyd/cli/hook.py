@@ -19,16 +19,16 @@ from buddyd.cli.app import App, examples, global_options, pass_app
 @global_options
 @pass_app
 def command(app: App, agent: str | None, surplus: tuple[str, ...]) -> None:  # noqa: ARG001 -- passed over.
-    """Record a tool's use, as a coding agent tells its hooks.
+    """Record a tool's use, called by a coding agent as a hook.
 
     \b
     Have your agent call `buddyctl hook` after each use of a tool (PostToolUse,
     PostToolUseFailure, AfterTool), with its JSON on standard input. Called
-    before it as well (PreToolUse, BeforeTool), it measures how long that took
-    where the agent does not tell.
+    before as well (PreToolUse, BeforeTool), it measures the duration if the
+    agent does not report it.
 
-    The task is the session, the tool is the agent's name for it. It waits for
-    no daemon, prints nothing, and its exit code is 0 whatever happens.
+    The task is the session, the tool is the agent's name for it. It does not
+    wait for the daemon, prints nothing, and exits with 0 whatever happens.
     """  # noqa: D301 -- \b is click's mark of a block that is not to be wrapped.
     words = [f"--agent={agent}"] if agent else []
     words += [f"--socket={app.socket}"] if app.socket else []

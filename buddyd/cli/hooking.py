@@ -143,7 +143,7 @@ def _in_background(work: Callable[[], None]) -> None:
 
 def _announce(socket: Path, agent: str, use: ToolUse, opened: Path) -> None:
     """Mark the agent busy, unless the tool has been faster."""
-    from buddyd.client.sync import Client  # noqa: PLC0415 -- nobody waits for this process.
+    from buddyd.client.sync import Client  # nobody waits for this process.
 
     with Client(socket, timeout=_START_SECONDS) as client:
         if opened.exists():
@@ -151,7 +151,7 @@ def _announce(socket: Path, agent: str, use: ToolUse, opened: Path) -> None:
 
 
 def _deliver(socket: Path, folder: Path) -> None:
-    from buddyd.client.delivery import deliver_left  # noqa: PLC0415 -- the same.
+    from buddyd.client.delivery import deliver_left  # the same.
 
     _tidy_up(folder)
     deliver_left(socket, folder)

@@ -29,8 +29,8 @@ from buddyd.domain.execution import Execution
 _PATIENCE_SECONDS = 60.0
 
 _STOPPED = (
-    "Stopped at a refused record; those before it are recorded. Mend it and import the file again, "
-    "or go on past refused records with --continue."
+    "Stopped at a refused record; those before it are recorded. Correct it and import the file "
+    "again, or skip refused records with --continue."
 )
 
 _Shift = Callable[[Execution], Execution]
@@ -62,7 +62,7 @@ class _Stop(Exception):
     metavar="N",
     help="How many records are sent at once.",
 )
-@click.option("--continue", "go_on", is_flag=True, help="Go on past records that are refused.")
+@click.option("--continue", "go_on", is_flag=True, help="Skip refused records.")
 @global_options
 @pass_app
 def command(
@@ -73,15 +73,15 @@ def command(
     batch: int,
     go_on: bool,
 ) -> None:
-    """Record the executions in FILE, one JSON object a line.
+    """Record the executions in FILE, one JSON object per line.
 
     FILE may be - for standard input.
 
-    A record that is refused is named on standard error with its line, the path of the wrong field
+    A refused record is reported on standard error with its line, the path of the wrong field
     and the reason. It ends the import with exit code 1 (what stood before it is recorded), unless
     there is --continue.
 
-    A record with an execution_id counts once, however often it is imported: mend the file and
+    A record with an execution_id counts once, however often it is imported: correct the file and
     import it again. One without is given a fresh id each time, and counts each time.
     """
     tally = Tally()

@@ -19,5 +19,5 @@ from buddyd.client import calls
 @global_options
 @pass_app
 def command(app: App) -> None:
-    """How far each tool can be trusted, from 30 days."""
+    """How far each tool can be trusted, by the last 30 days."""
     app.show(calls.get_system_learning(), view)

@@ -92,8 +92,8 @@ def buddyctl() -> None:
       buddyctl explain web_search
       buddyctl costs --json
 
-    Exit codes: 0; 1 an error that the daemon answered; 2 wrong usage; 69 no daemon answers at the
-    socket; 130 interrupted.
+    Exit codes: 0 success; 1 the daemon answered with an error; 2 wrong usage; 69 no daemon answers
+    at the socket; 130 interrupted.
     """  # noqa: D301 -- \b is click's mark of a block that is not to be wrapped.
 
 
@@ -151,7 +151,7 @@ def _advice(error: BuddydError) -> list[str]:
     if not isinstance(error, NotRunning):
         return []
     # Only who finds no daemon pays for asking systemd.
-    from buddyd.cli import facts, unit_checks  # noqa: PLC0415
+    from buddyd.cli import facts, unit_checks
 
     is_user = facts.is_of_user(error.socket)
     if not is_user and error.socket != HOST_SOCKET:

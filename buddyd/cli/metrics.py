@@ -18,24 +18,24 @@ from buddyd.cli.app import App, examples, global_options, pass_app
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Write them to FILE, which is never seen half written.",
+    help="Write them to FILE, atomically.",
 )
 @global_options
 @pass_app
 def command(app: App, output: Path | None) -> None:
     """The state as Prometheus metrics.
 
-    With --output, for the textfile collector of node_exporter: run it from a timer. Where the
-    daemon does not answer FILE stays as it is; its age tells.
+    With --output, for the textfile collector of node_exporter: run it from a timer. If the daemon
+    does not answer, FILE stays as it is; its age shows that.
     """
     # It loads as much as all the rest of buddyctl; no other verb waits for it.
-    from prometheus_client import (  # noqa: PLC0415
+    from prometheus_client import (
         CollectorRegistry,
         generate_latest,
         write_to_textfile,
     )
 
-    from buddyd.cli.render.exposition import State  # noqa: PLC0415
+    from buddyd.cli.render.exposition import State
 
     if app.json:
         raise click.UsageError("Metrics have one format; leave --json out.")

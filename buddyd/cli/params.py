@@ -2,7 +2,9 @@
 
 import re
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any, TypeVar
 
 import click
 import msgspec
@@ -10,7 +12,9 @@ import msgspec
 from buddyd.cli import completing
 from buddyd.cli.render.cells import printable
 from buddyd.client.names import default_agent
-from buddyd.domain.execution import ErrorType, ExecutionId, Name
+from buddyd.domain.execution import ErrorType, ExecutionId, Name, new_execution_id
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 _AGO = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>s|m|min|h|d)")
 _UNIT_SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
@@ -50,7 +54,7 @@ class Moment(click.ParamType[float]):
             return time.time() - float(ago["number"]) * _UNIT_SECONDS[ago["unit"]]
         try:
             return _unix_seconds(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             self.fail(
                 f"'{printable(value)}' is neither Unix seconds, nor a time such as "
                 "2026-01-31T12:00:00Z, nor a time ago such as 15m, 2h or 1d.",
@@ -94,6 +98,41 @@ EXECUTION_ID = Text("execution id", ExecutionId, "it has 1 to 64 characters")
 MOMENT = Moment()
 SPAN = Span()
 
+
+def agent_filter(help_: str = "Only of this agent.") -> Callable[[Command], Command]:
+    """`--agent` of a command that shows what agents did."""
+    return click.option(
+        "--agent", type=NAME, metavar="NAME", shell_complete=completing.agents, help=help_
+    )
+
+
+def tool_filter(help_: str = "Only of this tool.") -> Callable[[Command], Command]:
+    """`--tool` of a command that shows what was done with tools."""
+    return click.option(
+        "--tool", type=NAME, metavar="NAME", shell_complete=completing.tools, help=help_
+    )
+
+
+def tool_option(help_: str) -> Callable[[Command], Command]:
+    """`--tool` of a command that records an execution."""
+    return click.option(
+        "--tool",
+        type=NAME,
+        metavar="NAME",
+        required=True,
+        shell_complete=completing.tools,
+        help=help_,
+    )
+
+
+task_option = click.option(
+    "--task",
+    type=NAME,
+    metavar="ID",
+    envvar="BUDDYD_TASK",
+    default=new_execution_id,
+    help="The task it is for (default: $BUDDYD_TASK, else a new id).",
+)
 
 agent_option = click.option(
     "--agent",

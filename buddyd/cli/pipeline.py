@@ -19,5 +19,5 @@ from buddyd.client import calls
 @global_options
 @pass_app
 def command(app: App) -> None:
-    """What was done in a day, and what runs and waits now."""
+    """What was done in the last day, what runs and waits now."""
     app.show(calls.get_task_pipeline(), view)

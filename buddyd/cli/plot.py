@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from buddyd.cli import completing, params
+from buddyd.cli import params
 from buddyd.cli.app import App, examples, global_options, pass_app
 from buddyd.cli.plotting.history import Wanted, fetched
 from buddyd.cli.plotting.metrics import METRICS, Name, Plot, view
@@ -16,7 +16,7 @@ _MOST_COLUMNS, _MOST_POINTS = 60, 200
 _ENDINGS = {".svg", ".png"}
 
 _WITHOUT_MATPLOTLIB = (
-    "Files take matplotlib, which is not installed: pip install 'buddyd[plot]', "
+    "Files need matplotlib, which is not installed: pip install 'buddyd[plot]', "
     "or leave --output out to plot on the terminal."
 )
 
@@ -29,26 +29,14 @@ _WITHOUT_MATPLOTLIB = (
     )
 )
 @click.argument("what", type=click.Choice(list(METRICS)))
-@click.option(
-    "--tool",
-    type=params.NAME,
-    metavar="NAME",
-    shell_complete=completing.tools,
-    help="Of this tool alone; it goes back a day.",
-)
-@click.option(
-    "--agent",
-    type=params.NAME,
-    metavar="NAME",
-    shell_complete=completing.agents,
-    help="Of this agent alone; it goes back a day.",
-)
+@params.tool_filter("Only of this tool; goes back at most a day.")
+@params.agent_filter("Only of this agent; goes back at most a day.")
 @click.option(
     "--since",
     type=params.SPAN,
     metavar="SPAN",
     default=_DAY_SECONDS,
-    help="How far to go back: 6h, 7d, at most 30d (default: 24h).",
+    help="How far to go back: 6h, 7d, as far as summaries are kept (30d; default: 24h).",
 )
 @click.option(
     "--output",
@@ -66,7 +54,7 @@ def command(
     On the terminal, or with --output into a file. --json prints the points.
     """
     if output is not None and output.suffix not in _ENDINGS:
-        raise click.UsageError(f"--output takes a name that ends in .svg or .png, not {output}.")
+        raise click.UsageError(f"--output needs a name that ends in .svg or .png, not {output}.")
     most = _MOST_COLUMNS if output is None else _MOST_POINTS
     wanted = Wanted(since, most, tool, agent)
     with (
@@ -84,7 +72,7 @@ def command(
 
 def _save(plot: Plot, output: Path) -> None:
     try:
-        from buddyd.cli.plotting import picture  # noqa: PLC0415 -- An extra, and a heavy one.
+        from buddyd.cli.plotting import picture  # An extra, and a heavy one.
     except ImportError:
         raise click.ClickException(_WITHOUT_MATPLOTLIB) from None
     picture.save(plot, output)

@@ -28,7 +28,7 @@ def bar(
     """
     if not sys.stderr.isatty() or (prints and sys.stdout.isatty()):
         return nullcontext(_Silent())
-    from buddyd.cli.render import bar as drawn  # noqa: PLC0415 -- rich, only where it draws.
+    from buddyd.cli.render import bar as drawn  # rich, only where it draws.
 
     return drawn.draw(title, total, color=color)
 

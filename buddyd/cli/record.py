@@ -3,7 +3,7 @@
 import click
 from msgspec import UNSET
 
-from buddyd.cli import completing, params
+from buddyd.cli import params
 from buddyd.cli.app import App, examples, global_options, pass_app
 from buddyd.cli.render import cells
 from buddyd.cli.render.view import Facts, View
@@ -27,14 +27,7 @@ _DOLLARS = click.FloatRange(0, MAX_COST_DOLLARS)
         "buddyctl record --tool web_search --duration 30 --error-type timeout",
     )
 )
-@click.option(
-    "--tool",
-    type=params.NAME,
-    metavar="NAME",
-    required=True,
-    shell_complete=completing.tools,
-    help="What was executed.",
-)
+@params.tool_option("What was executed.")
 @click.option(
     "--duration",
     type=click.FloatRange(0, MAX_DURATION_SECONDS),
@@ -43,14 +36,7 @@ _DOLLARS = click.FloatRange(0, MAX_COST_DOLLARS)
     help="How long it took.",
 )
 @params.agent_option
-@click.option(
-    "--task",
-    type=params.NAME,
-    metavar="ID",
-    envvar="BUDDYD_TASK",
-    default=new_execution_id,
-    help="The task it was for (default: $BUDDYD_TASK, else a fresh id).",
-)
+@params.task_option
 @click.option(
     "--success/--failure",
     default=None,
@@ -67,7 +53,11 @@ _DOLLARS = click.FloatRange(0, MAX_COST_DOLLARS)
 )
 @click.option("--cost", type=_DOLLARS, default=0.0, metavar="DOLLARS", help="What it cost.")
 @click.option(
-    "--cost-estimate", type=_DOLLARS, default=0.0, metavar="DOLLARS", help="What it should cost."
+    "--cost-estimate",
+    type=_DOLLARS,
+    default=0.0,
+    metavar="DOLLARS",
+    help="What it was expected to cost.",
 )
 @click.option("--tokens", type=click.IntRange(0, MAX_TOKENS), default=0, help="Tokens it used.")
 @click.option(
@@ -83,7 +73,7 @@ _DOLLARS = click.FloatRange(0, MAX_COST_DOLLARS)
     type=params.EXECUTION_ID,
     metavar="ID",
     default=new_execution_id,
-    help="Its id: recorded again under the same one, it counts once (default: a fresh one).",
+    help="Its id: recorded again under the same id, it counts once (default: a new one).",
 )
 @global_options
 @pass_app

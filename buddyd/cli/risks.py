@@ -9,8 +9,8 @@ from buddyd.cli.render.risks import view
 from buddyd.cli.shaping import shaping
 from buddyd.client import calls
 
-_USUAL, _MOST = 100, 1000
-"""Findings of the history that are asked for."""
+_MOST = 1000
+"""Findings of the history that are asked for: as many as the daemon gives at once."""
 
 
 @click.command(
@@ -21,13 +21,13 @@ _USUAL, _MOST = 100, 1000
         "buddyctl risks --history --since 7d",
     )
 )
-@click.option("--history", is_flag=True, help="What was found in the last 30 days.")
+@click.option("--history", is_flag=True, help="The findings of the last 30 days, current and past.")
 @click.option(
     "--since",
     type=params.MOMENT,
     metavar="TIME",
-    help="With --history: what lasted at or after: Unix seconds, 2026-01-31T12:00:00Z, or a time "
-    "ago (15m, 2h).",
+    help="With --history: those that ended at or after this time, or have not: Unix seconds, "
+    "2026-01-31T12:00:00Z, or a time ago (15m, 2h).",
 )
 @shaping("agent", "tool", tables=("findings", "tools", "failures", "costs"))
 @global_options
@@ -35,10 +35,20 @@ _USUAL, _MOST = 100, 1000
 def command(app: App, *, history: bool, since: float | None) -> None:
     """Findings, failing tools, and costs that stand out."""
     if history:
-        limit = min(app.shape.limit or _USUAL, _MOST)
-        app.show(calls.get_risk_history(since=since, limit=limit), history_view)
+        call = calls.get_risk_history(
+            since=since,
+            limit=_MOST,
+            agent_id=_only(app.shape.agent),
+            tool_name=_only(app.shape.tool),
+        )
+        app.show(call, history_view)
     elif since is not None:
         message = "--since goes with --history."
         raise click.UsageError(message)
     else:
         app.show(calls.get_risk_patterns(), view)
+
+
+def _only(names: tuple[str, ...]) -> str | None:
+    """The one name that the daemon can filter by; among several, the view chooses."""
+    return names[0] if len(names) == 1 else None

@@ -62,7 +62,7 @@ def _table(names: tuple[str, ...]) -> list[Callable[[Command], Command]]:
         type=click.Choice(names),
         expose_value=False,
         callback=_keep_shape,
-        help="Only this part.",
+        help="Show only this part.",
     )
     return [option]
 
@@ -81,13 +81,13 @@ _COMMON = [
         metavar="N",
         expose_value=False,
         callback=_keep_shape,
-        help="At most so many rows.",
+        help="Show at most N rows.",
     ),
     click.option(
         "--format",
         type=click.Choice(get_args(Format)),
         expose_value=False,
         callback=_keep_format,
-        help="How to write it (default: table).",
+        help="Output format (default: table).",
     ),
 ]

@@ -18,5 +18,5 @@ from buddyd.client import calls
 @global_options
 @pass_app
 def command(app: App) -> None:
-    """How the daemon does: records, database, actors."""
+    """How the daemon itself is: records, database, actors."""
     app.show(calls.get_daemon_status(), view)

@@ -3,7 +3,8 @@
 import select
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
 from typing import Any
 
 import click
@@ -23,23 +24,23 @@ from buddyd.domain.answers import StoredExecution
 
 _MOST_BEFORE = 10_000
 _PAGE_RECORDS = 1000
-_MOST_KNOWN = 50_000
-"""Ids of executions that were shown, by which none is shown twice after the daemon came back."""
-_OVERLAP_SECONDS = 60.0
+_MOST_HELD = 50_000
+"""Ids of executions that were shown, by which none is shown twice after the daemon came back; and
+executions that came while it was away, which are shown then."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 
 Show = Callable[[Iterable[StoredExecution]], None]
 
 
 @click.command(epilog=examples("buddyctl tail --tool web_search --failed"))
-@click.option("--agent", type=params.NAME, metavar="NAME", help="Of this agent alone.")
-@click.option("--tool", type=params.NAME, metavar="NAME", help="Of this tool alone.")
-@click.option("--task", type=params.NAME, metavar="ID", help="For this task alone.")
+@params.agent_filter()
+@params.tool_filter()
+@click.option("--task", type=params.NAME, metavar="ID", help="Only for this task.")
 @click.option(
     "--succeeded/--failed",
     "success",
     default=None,
-    help="Those that succeeded, or those that failed, alone.",
+    help="Only those that succeeded, or that failed.",
 )
 @click.option(
     "-n",
@@ -47,7 +48,7 @@ Show = Callable[[Iterable[StoredExecution]], None]
     type=click.IntRange(0, _MOST_BEFORE),
     default=10,
     metavar="NUMBER",
-    help="How many of the last ones are shown first (default: 10).",
+    help="How many past ones to show first (default: 10).",
 )
 @global_options
 @pass_app
@@ -64,8 +65,9 @@ def command(
 
     The time is that at which an execution finished. With --json each one is a line of JSON.
 
-    When the daemon restarts, it goes on where it was. Where executions come faster than they can be
-    shown, it says on standard error how many are missing.
+    When the daemon restarts, it goes on with what was recorded meanwhile, the newest 50,000 at
+    most. Where some of that cannot be shown, or executions come faster than they can be shown, it
+    says on standard error how many are missing.
     """
     wanted = {"agent_id": agent, "tool_name": tool, "task_id": task, "success": success}
     show = _show_json if app.json else _shower(app)
@@ -80,7 +82,10 @@ class _Tail:
         self._client = client
         self._wanted = wanted
         self._show = show
-        self._known: dict[str, None] = {}
+        self._known: dict[str, float] = {}
+        """The ids of what was shown, and when."""
+        self._sure_since = time.time()
+        """What finished then or later and is not known was never shown."""
         self._commit = 0
 
     def run(self, lines: int) -> None:
@@ -91,16 +96,17 @@ class _Tail:
             lost = self._follow(events)
         while True:
             complain(f"{lost} Waiting for it to come back.")
-            lost = self._go_on(time.time())
+            lost = self._go_on()
 
-    def _go_on(self, lost_at: float) -> ConnectionLost:
+    def _go_on(self) -> ConnectionLost:
         """Show what came since the daemon was lost and then what comes, until it hangs up again."""
         while True:
             try:
                 with self._subscribed_again() as events:
+                    missing = ""
                     if events.subscribed.commits != self._commit:
-                        self._show_unknown(self._since(lost_at - _OVERLAP_SECONDS))
-                    complain("The daemon is back.")
+                        missing = self._show_missed()
+                    complain(f"The daemon is back.{missing}")
                     return self._follow(events)
             except (Unreachable, Unavailable):
                 # It went before it had told all that came; that is still to be asked for.
@@ -119,6 +125,7 @@ class _Tail:
                     self._commit = event.commit
                     self._show_unknown([event.execution])
                 elif isinstance(event, Missed):
+                    self._sure_since = time.time()
                     sys.stdout.flush()
                     complain(f"{event.count:,} executions are missing here: they came too fast.")
         except ConnectionLost as lost:
@@ -139,26 +146,46 @@ class _Tail:
         new = [each for each in executions if each.execution_id not in self._known]
         self._show(new)
         for each in new:
-            self._known[each.execution_id] = None
-        while len(self._known) > _MOST_KNOWN:
-            del self._known[next(iter(self._known))]
+            self._known[each.execution_id] = time.time()
+        while len(self._known) > _MOST_HELD:
+            self._sure_since = self._known.pop(next(iter(self._known)))
 
     def _last(self, count: int) -> list[StoredExecution]:
         """The last ones, the oldest first."""
         return self._client.get_executions(limit=count, **self._wanted).executions[::-1]
 
-    def _since(self, moment: float) -> list[StoredExecution]:
-        """Those that finished since then, the oldest first; not more than can be held."""
-        found: list[StoredExecution] = []
-        before = None
-        while len(found) < _MOST_BEFORE:
-            page = self._client.get_executions(
-                limit=_PAGE_RECORDS, since=moment, before=before, **self._wanted
-            )
-            found += page.executions
-            if (before := page.next) is None:
+    def _show_missed(self) -> str:
+        """Show what was committed while the daemon was away; a sentence if some may be missing."""
+        missed: list[StoredExecution] = []
+        since = self._sure_since
+        more = False
+        for each in self._unseen():
+            if more := each.finished_at < since or len(missed) == _MOST_HELD:
                 break
-        return found[::-1]
+            missed.append(each)
+        # Starts and heartbeats have commits as well: there may be fewer executions, never more.
+        most_missing = self._committed() - self._commit - len(missed)
+        self._show_unknown(reversed(missed))
+        if not more or most_missing <= 0:
+            return ""
+        return (
+            f" Executions that were recorded meanwhile may be missing, {most_missing:,} at most: "
+            f"shown are the newest {_MOST_HELD:,} that finished since {_clock(since)}."
+        )
+
+    def _unseen(self) -> Iterator[StoredExecution]:
+        """Those that are kept and are not known to have been shown, the newest first."""
+        before = None
+        while True:
+            page = self._client.get_executions(limit=_PAGE_RECORDS, before=before, **self._wanted)
+            yield from (each for each in page.executions if each.execution_id not in self._known)
+            if (before := page.next) is None:
+                return
+
+    def _committed(self) -> int:
+        """The number of the last commit."""
+        with self._client.subscribe("changed") as events:
+            return events.subscribed.commits
 
 
 def _wait(events: Events) -> None:
@@ -171,11 +198,15 @@ def _wait(events: Events) -> None:
         raise BrokenPipeError
 
 
+def _clock(moment: float) -> str:
+    return f"{datetime.fromtimestamp(moment).astimezone():%H:%M:%S}"
+
+
 def _show_json(executions: Iterable[StoredExecution]) -> None:
     sys.stdout.buffer.writelines(json_line(each) for each in executions)
 
 
 def _shower(app: App) -> Show:
-    from buddyd.cli.render import lines  # noqa: PLC0415 -- rich, only where it draws.
+    from buddyd.cli.render import lines  # rich, only where it draws.
 
     return lines.Lines(color=not app.no_color).show

@@ -25,17 +25,17 @@ _SECTIONS = ("agents", "capacity", "tasks", "costs", "learning")
 def command(app: App, *, section: str) -> None:
     """Watch agents, capacity, tasks, costs and learning, live.
 
-    It shows what the daemon tells it has changed, and asks for nothing else. Press ? for its keys.
+    It asks only for what the daemon says has changed. Press ? for its keys.
     """
     if app.json:
         raise click.UsageError("top is for a terminal; `buddyctl tail --json` is for programs.")
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise click.UsageError("top takes a terminal; `buddyctl agents` and the like do not.")
-    import anyio  # noqa: PLC0415 -- it and rich, only where they are used.
+    import anyio  # it and rich, only where they are used.
 
-    from buddyd.cli.live import shell  # noqa: PLC0415
-    from buddyd.cli.live.state import State  # noqa: PLC0415
-    from buddyd.client.aio import AsyncClient  # noqa: PLC0415
+    from buddyd.cli.live import shell
+    from buddyd.cli.live.state import State
+    from buddyd.client.aio import AsyncClient
 
     state = State(section=section)  # type: ignore[arg-type]  # One of the choices.
     client = AsyncClient(app.socket, timeout=app.timeout or DEFAULT_TIMEOUT)

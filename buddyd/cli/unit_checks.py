@@ -10,11 +10,11 @@ def unit(facts: Facts) -> Check:
     """Whether systemd runs the daemon."""
     systemd = facts.systemd
     if systemd is None:
-        said = "No systemd runs here: nothing starts the daemon again when it ends."
+        said = "systemd is not running here: nothing restarts the daemon when it ends."
         return Check("unit", "unknown", said)
     if systemd.units is None:
-        manager = "The systemd of the user" if systemd.is_user else "systemd"
-        return Check("unit", "unknown", f"{manager} gave no answer.")
+        manager = "The user's systemd" if systemd.is_user else "systemd"
+        return Check("unit", "unknown", f"{manager} did not answer.")
     answers = facts.daemon.outcome == "answers"
     return (
         _missing(systemd, systemd.units, answers=answers)
@@ -31,12 +31,12 @@ def _missing(systemd: Systemd, units: dict[str, Unit], *, answers: bool) -> Chec
 
 
 def _failing(systemd: Systemd, units: dict[str, Unit]) -> Check | None:
-    reason = f"`journalctl{user_option(systemd)} -u buddyd -n 30` tells why."
+    reason = f"`journalctl{user_option(systemd)} -u buddyd -n 30` says why."
     if why := _given_up(units):
         said = f"systemd has given up on it ({why})."
         return Check("unit", "wrong", said, f"{reason} Then: `{reset_command(systemd)}`")
     if units["buddyd.service"].sub == "auto-restart":
-        return Check("unit", "wrong", "It ends again and again, and is restarted.", reason)
+        return Check("unit", "wrong", "It keeps exiting and being restarted.", reason)
     return None
 
 
@@ -53,14 +53,14 @@ def _listening(systemd: Systemd, units: dict[str, Unit], *, answers: bool) -> Ch
     command = systemctl(systemd)
     if socket.active != "active":
         hint = f"`{command} enable --now buddyd.socket`"
-        return Check("unit", "note" if answers else "wrong", "The socket does not listen.", hint)
+        return Check("unit", "note" if answers else "wrong", "The socket is not listening.", hint)
     if socket.enabled not in LISTENS_AFTER_BOOT:
-        said = "It listens, but will not after the next start of the host."
+        said = "It is listening, but will not be after the next boot."
         return Check("unit", "note", said, f"`{command} enable buddyd.socket`")
     if service.needs_reload or socket.needs_reload:
         said = "Its files are newer than what systemd has read."
         return Check("unit", "note", said, f"`{command} daemon-reload`")
-    return Check("unit", "ok", f"The socket listens, the service is {service.active}.")
+    return Check("unit", "ok", f"The socket is listening, the service is {service.active}.")
 
 
 def watchdog(facts: Facts) -> Check:
@@ -68,11 +68,11 @@ def watchdog(facts: Facts) -> Check:
     units = facts.systemd.units if facts.systemd else None
     service = units["buddyd.service"] if units else None
     if service is None or service.load != "loaded":
-        return Check("watchdog", "unknown", "There is no unit to have one.")
+        return Check("watchdog", "unknown", "There is no unit that could have one.")
     if service.watchdog in {"", "0", "infinity"}:
         command = f"{systemctl(facts.systemd)} edit buddyd.service"
         hint = f"Put WatchdogSec=30 under [Service] with `{command}`."
-        return Check("watchdog", "note", "Nobody notices when the daemon hangs.", hint)
+        return Check("watchdog", "note", "Nothing notices when the daemon hangs.", hint)
     said = f"A daemon that hangs is killed and restarted after {service.watchdog}."
     return Check("watchdog", "ok", said)
 
@@ -81,7 +81,7 @@ def given_up_advice(systemd: Systemd | None) -> str | None:
     """What to do where systemd has given up on the units; None where it has not."""
     if systemd is None or systemd.units is None or (why := _given_up(systemd.units)) is None:
         return None
-    return f"systemd has given up on it ({why}): mend the cause, then `{reset_command(systemd)}`."
+    return f"systemd has given up on it ({why}): fix the cause, then `{reset_command(systemd)}`."
 
 
 def reset_command(systemd: Systemd) -> str:

@@ -51,7 +51,7 @@ class Statistics(NamedTuple):
     refused: int
     """Wrong: kept in the spool's `refused.jsonl` where there was anything to keep."""
     dropped: int
-    """Lost, for the spool was full."""
+    """Lost: the spool was full, or another program has truncated it."""
 
 
 class Place(NamedTuple):
@@ -83,6 +83,7 @@ class Background:
         self._writing = threading.RLock()
         self._outbox: Outbox | None = None
         self._before = Statistics(0, 0, 0, 0, 0)
+        self._counting = threading.Lock()
         self._await_first()
 
     def _await_first(self) -> None:
@@ -163,9 +164,10 @@ class Background:
         )
 
     def _count(self, delivered: int = 0, refused: int = 0, dropped: int = 0) -> None:
-        _, _, *before = self._before
-        sums = map(sum, zip(before, (delivered, refused, dropped), strict=True))
-        self._before = Statistics(0, 0, *sums)
+        with self._counting:
+            _, _, *before = self._before
+            sums = map(sum, zip(before, (delivered, refused, dropped), strict=True))
+            self._before = Statistics(0, 0, *sums)
 
     def _ring(self) -> None:
         """Tell the thread that there is something to write."""
@@ -224,7 +226,7 @@ class Background:
         if self._outbox is None:
             with forks.loading:
                 # msgspec, sockets, the protocol: in the background, and with the first record.
-                from buddyd.client.outbox import Outbox  # noqa: PLC0415
+                from buddyd.client.outbox import Outbox
 
             self._outbox = Outbox(*self._place, self.complaints)
         return self._outbox

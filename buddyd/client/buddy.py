@@ -10,7 +10,8 @@ Recording never blocks and never raises (`Recorder`). Every query is answered wi
 answer as a plain dictionary. Where the daemon is away, a dashboard is not to hang or to break: the
 answer then has the same members with nothing in them (0, "", [], {}, None), and one more,
 `unavailable`, that says why in a sentence. It comes within `timeout` seconds, and for a while
-afterwards at once. With `strict=True` the client's exception is raised instead.
+afterwards at once; only what an administrator asks for, an aggregation or a cleanup, is waited for
+up to a minute. With `strict=True` the client's exception is raised instead.
 """
 
 import time
@@ -34,6 +35,8 @@ Plain = dict[str, Any]
 """An answer as JSON has it."""
 
 _RETRY_SECONDS = 2.0
+_ADMIN_SECONDS = 60.0
+"""What an administrator asks for takes its time; that it does tells nothing about the daemon."""
 _OUTAGE = "outage"
 _PAGE = 1000
 
@@ -168,11 +171,11 @@ class _Daemon:
         """The answer of a method; where there is none, an empty one that says so."""
         # msgspec and the protocol: not for agents that only record.
         with forks.loading:
-            from buddyd.client import calls  # noqa: PLC0415
+            from buddyd.client import calls
 
         call: Call[Answer] = getattr(calls, method)(**params)
         try:
-            return self._answer(call)
+            return self._answer(call, patient=_takes_its_time(method))
         except BuddydError as error:
             if self._strict:
                 raise
@@ -184,20 +187,22 @@ class _Daemon:
         if self._client is not None:
             self._client.close()
 
-    def _answer(self, call: "Call[Answer]") -> Plain:
+    def _answer(self, call: "Call[Answer]", *, patient: bool) -> Plain:
         if self._away is not None and time.monotonic() < self._ask_again_at:
             raise self._away
+        within = max(self._timeout, _ADMIN_SECONDS) if patient else self._timeout
         try:
-            answer = self.connected().call_plain(call)
+            answer = self.connected().call_plain(call, within=within)
         except BuddydError as error:
-            self._remember(error)
+            if not (patient and isinstance(error, TimeoutError)):
+                self._remember(error)
             raise
         self._away = None
         self.complaints.settle(_OUTAGE)
         return answer
 
     def _remember(self, error: BuddydError) -> None:
-        from buddyd.client.errors import DaemonError  # noqa: PLC0415
+        from buddyd.client.errors import DaemonError
 
         # A refusal is an answer: the daemon is there.
         if not isinstance(error, DaemonError):
@@ -206,7 +211,7 @@ class _Daemon:
     def connected(self) -> "Client":
         """The client, which connects when it is asked something."""
         with forks.loading:
-            from buddyd.client.sync import Client  # noqa: PLC0415
+            from buddyd.client.sync import Client
 
             if self._client is None:
                 self._client = Client(self._socket, timeout=self._timeout)
@@ -289,7 +294,7 @@ def _neighbours(
     """What reports for them; None where there are none, for it has much to load."""
     if cost_tracker is None and budget_tracker is None and human_energy_model is None:
         return None
-    from buddyd.client.neighbours import Neighbours  # noqa: PLC0415 -- see above.
+    from buddyd.client.neighbours import Neighbours  # see above.
 
     return Neighbours(
         cost_tracker=cost_tracker,
@@ -298,12 +303,18 @@ def _neighbours(
     )
 
 
+def _takes_its_time(method: str) -> bool:
+    from buddyd.protocol.messages import METHODS, Role
+
+    return METHODS[method].role is Role.ADMIN
+
+
 def _nothing(method: str) -> Plain:
     """An answer of a method with all its members, and nothing in them."""
-    import msgspec  # noqa: PLC0415
+    import msgspec
 
-    from buddyd.client.emptiness import empty  # noqa: PLC0415
-    from buddyd.protocol.messages import METHODS  # noqa: PLC0415
+    from buddyd.client.emptiness import empty
+    from buddyd.protocol.messages import METHODS
 
     plain: Plain = msgspec.to_builtins(empty(METHODS[method].result, time.time()))
     return plain

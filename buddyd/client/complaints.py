@@ -35,6 +35,6 @@ class Complaints:
 def _log(sentence: str) -> None:
     with forks.loading:
         # Most programs never get here, and it takes as long to load as all the rest.
-        import logging  # noqa: PLC0415
+        import logging
 
     logging.getLogger("buddyd.client").warning("%s", sentence)

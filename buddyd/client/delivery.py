@@ -33,6 +33,7 @@ class Settled(NamedTuple):
 
     delivered: int = 0
     refused: int = 0
+    lost: int = 0
 
 
 class DeadLetters:
@@ -50,6 +51,10 @@ class DeadLetters:
             self._append(msgspec.json.encode(entry) + b"\n")
         except OSError as error:
             self._complaints.say(f"{self._file} cannot be written ({error}); lost: {record!r}")
+
+    def say(self, sentence: str) -> None:
+        """Say what is lost and cannot be kept."""
+        self._complaints.say(sentence)
 
     def _append(self, line: bytes) -> None:
         with contextlib.suppress(FileNotFoundError):
@@ -78,7 +83,11 @@ class Delivery:
         Raises Unreachable, Unavailable, or DaemonError where this user may not record: then
         nothing has changed.
         """
+        # In this order: what is put there meanwhile is not among the lost.
+        waiting, end = segment.waiting, segment.size
         lines = segment.read(self._most)
+        if not lines:
+            return self._give_up(segment, waiting, end)
         batch, problem = _readable_start(lines)
         if not batch:
             return self._refuse(segment, lines[0], problem)
@@ -111,6 +120,14 @@ class Delivery:
         self._dead_letters.add(line.record or b"", reason)
         segment.mark(line.end)
         return Settled(refused=1)
+
+    def _give_up(self, segment: Segment, waiting: int, end: int) -> Settled:
+        """The rest of the file up to `end` is gone: go on behind it."""
+        self._dead_letters.say(
+            f"Executions are lost: another program has truncated {segment.path or 'the spool'}"
+        )
+        segment.mark(end)
+        return Settled(lost=waiting)
 
 
 def deliver_left(socket: Path, folder: Path) -> None:

@@ -78,7 +78,7 @@ class TimedOut(Unreachable, TimeoutError):
     """No answer within the time limit. The call may still be carried out."""
 
     def __init__(self, socket: Path, seconds: float) -> None:
-        super().__init__(socket, f"The daemon at {socket} gave no answer within {seconds:g} s.")
+        super().__init__(socket, f"The daemon at {socket} gave no answer within {seconds:,.12g} s.")
         self.seconds = seconds
 
 

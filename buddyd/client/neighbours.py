@@ -132,6 +132,8 @@ class Neighbours:
                     self._said.discard(_AWAY)
                 except BuddydError as error:
                     self._complain(f"What trackers count is not reported for now: {error}", _AWAY)
+                except Exception as error:  # The thread must outlive what nobody foresaw.
+                    self._complain(f"What trackers count is not reported for now: {error!r}")
                 if self._ended.wait(every):
                     return
 
@@ -242,7 +244,7 @@ class _File:
 
     def _written_at(self) -> float:
         """When its lines were there at the latest: read again, they say no other time."""
-        return min(time.time(), self._path.stat().st_mtime)
+        return min(time.time(), self._tail.modified_at)
 
     def _understood(self, line: Line, written_at: float, say: Say) -> Iterator[Report]:
         if line.cut:

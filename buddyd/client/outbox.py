@@ -31,8 +31,9 @@ class Outbox:
     """Puts records into the spool, and delivers them in a thread of its own until it is closed."""
 
     def __init__(self, socket: Path, folder: Path, most_bytes: int, complaints: Complaints) -> None:
-        self.delivered = self.dropped = 0
-        self._unfit = self._refused = 0
+        self.delivered = 0
+        # Two threads count, each its own.
+        self._unfit = self._refused = self._turned_away = self._lost = 0
         self._complaints = complaints
         self._client = Client(socket)
         self._spool = Spool(folder, most_bytes, complaints.say)
@@ -60,6 +61,11 @@ class Outbox:
         """Records that were wrong, seen here or by the daemon."""
         return self._unfit + self._refused
 
+    @property
+    def dropped(self) -> int:
+        """Records that found no room, or were lost with their segment."""
+        return self._turned_away + self._lost
+
     def put_away(self, records: Sequence[NamedTuple], *, sync: bool = False) -> bool:
         """Write records to the spool; with `sync`, whether they would survive the loss of power."""
         lines = [line for record in records if (line := self._line(record)) is not None]
@@ -68,7 +74,7 @@ class Outbox:
         try:
             safe = self._spool.put(lines, sync=sync)
         except SpoolFull:
-            self.dropped += len(lines)
+            self._turned_away += len(lines)
             self._complaints.say(
                 f"The spool {self._spool.folder} is full: executions are lost until the daemon "
                 "takes what is in it"
@@ -174,6 +180,7 @@ class Outbox:
                 self._spool.settle(segment, sum(settled))
                 self.delivered += settled.delivered
                 self._refused += settled.refused
+                self._lost += settled.lost
                 self._moved.notify_all()
             self._tell_starts()
 

@@ -231,7 +231,7 @@ def _deliver_at_exit() -> None:
 
 
 def _task_of_its_own() -> str:
-    from buddyd.domain.execution import new_execution_id  # noqa: PLC0415 -- msgspec
+    from buddyd.domain.execution import new_execution_id  # msgspec
 
     return new_execution_id()
 

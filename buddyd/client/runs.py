@@ -65,7 +65,7 @@ class Run:
 
 def recorded(function: F, run: Callable[..., Run]) -> F:
     """`function` with every call of it inside a run, which `run` makes from its arguments."""
-    import inspect  # noqa: PLC0415 -- for those who decorate; it takes as long as all the rest.
+    import inspect  # for those who decorate; it takes as long as all the rest.
 
     if inspect.isasyncgenfunction(function):
         return cast("F", _async_generator(function, run))

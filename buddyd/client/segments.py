@@ -36,7 +36,6 @@ _HEADER = b"buddyd spool 1 delivered %020d\n"
 _MARK_AT = _HEADER.index(b"%")
 HEADER_BYTES = len(_HEADER % 0)
 _CHUNK_BYTES = 2**18
-_CHECKSUM_BYTES = 8
 _NEWEST_LINK = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
@@ -63,9 +62,12 @@ class Segment:
 
     def __init__(self, descriptor: int, path: Path | None, delivered: int, size: int) -> None:
         self._descriptor = descriptor
-        self._path = path
+        self.path = path
+        """None where it is in memory."""
         self.delivered = delivered
         self.size = size
+        self.waiting = 0
+        """Records that this process put here and that have not been settled yet."""
 
     @classmethod
     def create(cls, folder: Path) -> Self:
@@ -114,7 +116,7 @@ class Segment:
     @property
     def in_file(self) -> bool:
         """Whether it outlives the process."""
-        return self._path is not None
+        return self.path is not None
 
     @property
     def full(self) -> bool:
@@ -141,7 +143,10 @@ class Segment:
         os.fdatasync(self._descriptor)
 
     def read(self, most: int) -> list[Line]:
-        """The next records to deliver, as many as `most`."""
+        """The next records to deliver, as many as `most`.
+
+        There are none where it is done, or where another program has truncated the file.
+        """
         end = min(self.size, self.delivered + _CHUNK_BYTES)
         data = os.pread(self._descriptor, end - self.delivered, self.delivered)
         lines: list[Line] = []
@@ -164,9 +169,9 @@ class Segment:
 
     def close(self) -> None:
         """Let go of it: removed where it is done, left to whoever finds it where it is not."""
-        if self.done and self._path is not None:
+        if self.done and self.path is not None:
             with contextlib.suppress(OSError):
-                self._path.unlink()
+                self.path.unlink()
         os.close(self._descriptor)
 
     def forget(self) -> None:

@@ -79,12 +79,12 @@ def costs(totals: Plain, source: str) -> ReportCosts:
     estimated = totals.get("total_estimated_usd")
     since = _time(totals, _SINCE)
     return ReportCosts(
-        source=source,
+        source=_name(source, "source"),
         total_actual_usd=_dollars(actual, "total_actual_usd"),
         total_estimated_usd=UNSET
         if estimated is None
         else _dollars(estimated, "total_estimated_usd"),
-        mission_id=UNSET if mission is None else str(mission),
+        mission_id=UNSET if mission is None else _name(mission, "mission_id"),
         since=since,
         until=_time(totals, _UNTIL),
     )
@@ -121,7 +121,7 @@ def budget(given: Plain) -> ReportBudget:
     if period is None:
         raise Misshapen(f"period is {given['period']!r}, but must be day, month or total")
     return ReportBudget(
-        service=str(service),
+        service=_name(service, "service"),
         limit_usd=_dollars(_first(given, _LIMIT), "limit_usd"),
         period=period,  # type: ignore[arg-type]  # One of the values above.
         spent_usd=_dollars(_first(given, _SPENT), "spent_usd"),
@@ -174,12 +174,31 @@ def _first(given: Plain, names: Sequence[str]) -> Any:  # noqa: ANN401 - whateve
     return next((given[name] for name in names if given.get(name) is not None), None)
 
 
+def _name(value: object, member: str) -> str:
+    text = str(value)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise Misshapen(f"{member} is {text!r}, which is no text") from None
+    return text
+
+
 def _dollars(value: object, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise Misshapen(f"{name} is {value!r}, but must be a number of dollars")
-    if not 0 <= value < math.inf:
+    number = _finite(value)
+    if number is None or number < 0:
         raise Misshapen(f"{name} is {value!r}, but must not be negative, and must be finite")
-    return float(value)
+    return number
+
+
+def _finite(value: float) -> float | None:
+    """`value` as a float; None where it is none, is infinite, or is an integer beyond any float."""
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _time(given: Plain, names: Sequence[str]) -> float | UnsetType:
@@ -194,6 +213,6 @@ def _time(given: Plain, names: Sequence[str]) -> float | UnsetType:
             pass
     elif isinstance(value, datetime):
         return value.timestamp()
-    elif isinstance(value, (int, float)) and math.isfinite(value):
-        return float(value)
+    elif isinstance(value, (int, float)) and (seconds := _finite(value)) is not None:
+        return seconds
     raise Misshapen(f"{value!r} is no time: it must be Unix seconds, or as in 2027-01-15T08:00:00Z")

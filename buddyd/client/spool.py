@@ -68,8 +68,8 @@ class Spool:
                 safe = sync and self._synced(segment)
             except OSError as error:
                 self._complain(f"Records are kept in memory: the spool {self.folder} says {error}")
-                self._append_to_memory(data)
-                safe = False
+                segment, safe = self._append_to_memory(data), False
+            segment.waiting += len(lines)
             self.taken += len(lines)
         return safe
 
@@ -91,6 +91,7 @@ class Spool:
                     self._adopted.remove(segment)
                     segment.close()
                 return
+            segment.waiting -= records
             self.settled += records
             # The last one is where the next record goes, until it is worn.
             if segment.done and (segment.size >= _WORN_BYTES or segment is not self._own[-1]):
@@ -121,7 +122,7 @@ class Spool:
         last.append(data)
         return last
 
-    def _append_to_memory(self, data: bytes) -> None:
+    def _append_to_memory(self, data: bytes) -> Segment:
         last = self._own[-1] if self._own else None
         in_memory = sum(segment.size for segment in self._own if not segment.in_file)
         if in_memory + len(data) > _MOST_MEMORY_BYTES:
@@ -130,6 +131,7 @@ class Spool:
             last = Segment.in_memory()
             self._own.append(last)
         last.append(data)
+        return last
 
     def _synced(self, segment: Segment) -> bool:
         segment.sync()

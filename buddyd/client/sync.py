@@ -32,6 +32,8 @@ else:
 R = TypeVar("R", bound="Answer")
 
 _CHUNK_BYTES = 65_536
+_LONGEST_WAIT_SECONDS = 2_000_000.0
+"""Neither poll nor a socket waits for 2³¹ ms or longer at a time."""
 
 
 class Client(BlockingMethods):
@@ -150,8 +152,7 @@ class _Limit:
         seconds = self.deadline - time.monotonic()
         if seconds <= 0:
             raise TimedOut(self.socket, self.seconds)
-        # Threads and sockets refuse to wait longer than this.
-        return min(seconds, threading.TIMEOUT_MAX)
+        return min(seconds, _LONGEST_WAIT_SECONDS)
 
 
 class _Waiter:
@@ -297,8 +298,8 @@ class _Link:
         """Wait until the socket can be read from or written to."""
         ready = select.poll()
         ready.register(self._socket, event)
-        if not ready.poll(limit.remaining() * 1000):
-            raise TimedOut(self._path, limit.seconds)
+        while not ready.poll(limit.remaining() * 1000):
+            pass  # The time limit ends it.
 
 
 def _connected(path: Path, limit: _Limit) -> sockets.socket:

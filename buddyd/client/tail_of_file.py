@@ -32,6 +32,12 @@ class TailOfFile:
         self._file: int | None = None
         self._begin()
 
+    @property
+    def modified_at(self) -> float:
+        """When the file that is being read was written to last; it need not have its name still."""
+        assert self._file is not None  # noqa: S101 - lines are being read from it
+        return os.fstat(self._file).st_mtime
+
     def new_lines(self) -> Iterator[Line]:
         """The lines that came since the last call. Raises OSError; a missing file has none."""
         if self._file is not None:

@@ -12,6 +12,7 @@ from buddyd.domain.journal import ratio
 from buddyd.domain.settings import DomainSettings
 from buddyd.domain.watched import UNKNOWN
 from buddyd.domain.windows import in_words, rfc3339
+from buddyd.domain.wording import significant
 
 AGENTS_TOLD = 5
 FEW_TASKS = 3
@@ -73,14 +74,14 @@ def _sentences(trouble: Trouble) -> Iterable[str]:
         name, count = known[0]
         yield f"Look at `{name}` first: it is behind {count} of its {trouble.failed} failures."
     else:
-        yield "Its failures carry no error type: record one to see what fails."
+        yield "Its failures have no error type: record one to see what fails."
     if trouble.since is not None:
         yield f"It has been failing like this since {in_words(trouble.since)}."
     if len(trouble.agents) == 1 and trouble.failed > 1:
-        yield f"All of its failures are those of {next(iter(trouble.agents))}."
+        yield f"All of its failures happened with agent {next(iter(trouble.agents))}."
     elif trouble.agents and trouble.failed > 1:
         name, count = next(iter(trouble.agents.items()))
-        yield f"{len(trouble.agents)} agents meet them; {name} met the most, {count}."
+        yield f"{len(trouble.agents)} agents are affected, {name} most often ({count} failures)."
     yield _what_helps(trouble)
 
 
@@ -88,8 +89,8 @@ def _what_helps(trouble: Trouble) -> str:
     tool, fallback = trouble.tool, trouble.fallback
     if fallback is None:
         return f"No other tool has succeeded on a task after {tool} failed on it."
-    tasks = "1 task" if fallback.tried == 1 else f"{fallback.tried} tasks"
-    tried = f"it was tried on {tasks} on which {tool} had failed, "
+    tasks, them = ("1 task", "it") if fallback.tried == 1 else (f"{fallback.tried} tasks", "them")
+    tried = f"it was tried on {tasks} after {tool} had failed on {them}, "
     compared = _in_words(trouble)
     if not _is_supported(trouble):
         return f"{fallback.tool} may help: {tried}and succeeded on {fallback.succeeded}{compared}."
@@ -98,7 +99,7 @@ def _what_helps(trouble: Trouble) -> str:
 
 def _in_words(trouble: Trouble) -> str:
     said = [
-        f"{times:.2g} times the {what}"
+        f"{significant(times, 2)} times the {what}"
         for what in ("cost", "duration")
         if (times := _compared(trouble, what)) is not None
     ]
@@ -119,7 +120,7 @@ def _missing(trouble: Trouble) -> Iterable[str]:
     if not _known(trouble):
         yield "No error type was recorded with its failures."
     if trouble.since is None:
-        yield "No finding tells since when it has been failing."
+        yield "No finding says since when it has been failing."
     fallback = trouble.fallback
     if fallback is None:
         yield "No other tool has succeeded on a task on which it failed."
@@ -128,7 +129,7 @@ def _missing(trouble: Trouble) -> Iterable[str]:
     elif not _is_supported(trouble):
         yield f"{fallback.tool} succeeded on such tasks no more often than the tool itself."
     if fallback is not None and _compared(trouble, "cost") is None:
-        yield "Costs are not known well enough to compare."
+        yield "There are no costs to compare."
 
 
 def _known(trouble: Trouble) -> list[tuple[str, int]]:

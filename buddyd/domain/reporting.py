@@ -17,6 +17,7 @@ from buddyd.domain.answers import (
 from buddyd.domain.findings import RANKS, BudgetFacts, Case
 from buddyd.domain.journal import MICROSECONDS, NANODOLLARS
 from buddyd.domain.windows import rfc3339
+from buddyd.domain.wording import significant
 
 FINDINGS_SHOWN = 50
 """Of those that last."""
@@ -27,8 +28,8 @@ _SENTENCES: dict[FindingKind, str] = {
     "degrading": "{tool} fails more often than it used to: {failed:,} of {executions:,} since.",
     "cost_spike": "{tool} cost {agent} {dollars} once, {ratio:.1f} times the usual.",
     "cost_rise": "{tool} now costs {agent} {dollars} on average, {ratio:.1f} times the usual.",
-    "slow_down": "{tool} takes {seconds:.3g} s on average, {ratio:.1f} times the usual.",
-    "loop": "{agent} ran {tool} {executions:,} times on {task}, and nothing else there.",
+    "slow_down": "{tool} takes {seconds} s on average, {ratio:.1f} times the usual.",
+    "loop": "{agent} ran {tool} {executions:,} times on {task}, and no other tool.",
     "silent": "{agent} fell silent with {tasks} waiting or open.",
 }
 
@@ -91,7 +92,7 @@ def _summary(case: Case) -> str:
         error=case.error_type,
         tasks="1 task" if case.waiting == 1 else f"{case.waiting:,} tasks" if case.waiting else "",
         dollars=_dollars(value),
-        seconds=value,
+        seconds=significant(value),
         ratio=_ratio(case) or 0.0,
     )
 

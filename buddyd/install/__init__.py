@@ -21,7 +21,7 @@ from buddyd.install.plan import (
     steps_to_uninstall,
     user_place,
 )
-from buddyd.install.steps import Keep, NotInstalled
+from buddyd.install.steps import Keep, NotInstalled, say
 
 HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108 -- nothing is put there
 """What ProtectHome= and PrivateTmp= hide from the service."""
@@ -45,16 +45,16 @@ def main(arguments: Sequence[str]) -> NoReturn:
         else:
             steps = steps_to_uninstall(place, systemd=version is not None)
     for step in steps:
-        print(step.describe())  # noqa: T201
+        say(step.describe())
         if not given.dry_run:
             with _explained():
                 step.do()
     if all(isinstance(step, Keep) for step in steps):
-        print("There is nothing to do.")  # noqa: T201
+        say("There is nothing to do.")
     elif given.dry_run:
-        print("Nothing was changed.")  # noqa: T201
+        say("Nothing was changed.")
     elif given.verb == "install":
-        print(_farewell(place, version))  # noqa: T201
+        say(_farewell(place, version))
     sys.exit(0)
 
 

@@ -4,10 +4,16 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import TextIO
 
 from msgspec import Struct
 
 from buddyd.errors import FatalError
+
+
+def say(line: str, to: TextIO | None = None) -> None:
+    """A line for whoever installs, by default on standard output."""
+    print(line, file=to)
 
 
 class NotInstalled(FatalError):
@@ -77,7 +83,7 @@ class Run(Struct, frozen=True):
             sentence = f"`{' '.join(self.command)}` failed: {failure}"
             if not self.optional:
                 raise NotInstalled(sentence)
-            print(f"  {sentence}", file=sys.stderr)  # noqa: T201
+            say(f"  {sentence}", sys.stderr)
 
 
 class Keep(Struct, frozen=True):

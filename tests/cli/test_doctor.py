@@ -76,7 +76,7 @@ def test_a_socket_that_a_dead_daemon_left_is_named(daemon: DaemonProcess) -> Non
     code, found = doctor(daemon.socket)
     assert code == 1
     assert found["socket"]["state"] == "wrong"
-    assert "a daemon that has gone left it" in found["socket"]["sentence"]
+    assert "a daemon that is gone left it behind" in found["socket"]["sentence"]
     assert found["daemon"]["state"] == "wrong"
 
 
@@ -185,8 +185,8 @@ GONE = Unit("not-found", "inactive")
     ("check", "facts", "state", "told"),
     [
         (checks.unit, WELL, "ok", "the service is active"),
-        (checks.unit, but(systemd=None), "unknown", "No systemd runs here"),
-        (checks.unit, but(systemd=Systemd(True)), "unknown", "of the user gave no answer"),
+        (checks.unit, but(systemd=None), "unknown", "not running here"),
+        (checks.unit, but(systemd=Systemd(True)), "unknown", "user's systemd did not answer"),
         (checks.unit, units(FAILED), "wrong", "(exit-code)"),
         (checks.unit, units(FAILED, LIMIT), "wrong", "(it was started too often)"),
         (
@@ -198,8 +198,13 @@ GONE = Unit("not-found", "inactive")
         (checks.unit, units(FAILED, LIMIT, user=True), "wrong", "systemctl --user reset-failed"),
         (checks.unit, units(GONE, GONE), "note", "`buddyd install`"),
         (checks.unit, units(GONE, GONE, user=True), "note", "`buddyd install --user`"),
-        (checks.unit, units(Unit("loaded", "activating", "auto-restart")), "wrong", "again"),
-        (checks.unit, units(socket=Unit("loaded", "inactive")), "note", "does not listen"),
+        (
+            checks.unit,
+            units(Unit("loaded", "activating", "auto-restart")),
+            "wrong",
+            "keeps exiting",
+        ),
+        (checks.unit, units(socket=Unit("loaded", "inactive")), "note", "not listening"),
         (
             checks.unit,
             units(socket=Unit("loaded", "active", enabled="disabled")),
@@ -227,15 +232,15 @@ GONE = Unit("not-found", "inactive")
         (checks.role, but(daemon={"roles": ("record",)}), "note", "[access]"),
         (checks.role, but(daemon={"roles": ()}), "wrong", "ada may nothing."),
         (checks.folder, but(disk={"folder": Place("/d", "other", mode=0o777)}), "wrong", "go-w"),
-        (checks.folder, but(disk={"folder": Place("/d", "missing")}), "note", "not there yet"),
+        (checks.folder, but(disk={"folder": Place("/d", "missing")}), "note", "does not exist yet"),
         (checks.space, WELL, "ok", "93.1 GiB"),
         (checks.space, but(disk={"free_bytes": 500 * 2**20}), "note", "make room"),
         (checks.space, but(disk={"free_bytes": 50 * 2**20}), "wrong", "make room"),
         (checks.log, WELL, "ok", "4.0 KiB"),
         (checks.log, but(disk={"log_bytes": 2**30}), "wrong", "fuser"),
-        (checks.log, but(disk={"log_bytes": None}), "unknown", "no write-ahead log"),
-        (checks.clock, WELL, "ok", "believed"),
-        (checks.clock, but(clock={"now": 0.0}), "wrong", "earlier than"),
+        (checks.log, but(disk={"log_bytes": None}), "unknown", "log cannot be seen"),
+        (checks.clock, WELL, "ok", "right"),
+        (checks.clock, but(clock={"now": 0.0}), "wrong", "before buddyd was installed"),
         (checks.clock, but(clock={"synchronized": False}), "note", "timedatectl"),
         (checks.clock, but(daemon={"ahead_seconds": -3600.0}), "note", "1 h behind"),
     ],

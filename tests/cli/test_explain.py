@@ -68,4 +68,4 @@ def test_a_name_that_nobody_has_is_an_error_that_knows_the_next(peer: Peer) -> N
 def test_json_has_the_sentences(peer: Peer) -> None:
     document = json.loads(buddyctl("explain", "scout", "--json", socket=peer.socket).stdout)
     assert (document["kind"], document["name"]) == ("agent", "scout")
-    assert document["explanation"]["Status"][0].startswith("scout is BUSY: it works on t-77")
+    assert document["explanation"]["Status"][0].startswith("scout is BUSY: it is working on t-77")

@@ -96,3 +96,13 @@ def test_nothing_recorded_is_nothing_printed() -> None:
     with running(Ledger()) as peer:
         done = buddyctl("export", socket=peer.socket)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    "since", ["9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00", "soon"]
+)
+def test_a_time_that_is_none_is_refused_in_a_sentence(since: str) -> None:
+    with running(Ledger()) as peer:
+        done = buddyctl("export", "--since", since, socket=peer.socket)
+    assert done.returncode == 2
+    assert f"'{since}' is neither Unix seconds" in done.stderr

@@ -80,7 +80,7 @@ def test_an_unknown_column_names_the_ones_there_are(peer: Peer) -> None:
 def test_json_is_never_cut_in_silence(peer: Peer, option: list[str], as_json: list[str]) -> None:
     done = buddyctl("agents", *option, *as_json, socket=peer.socket)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "as it came" in done.stderr
+    assert "unchanged answer" in done.stderr
     assert peer.connections == 0
 
 

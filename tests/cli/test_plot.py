@@ -49,8 +49,18 @@ def test_the_records_do_not_go_back_for_ever(peer: Peer) -> None:
     done = buddyctl("plot", "tasks", "--tool", "x", "--since", "7d", socket=peer.socket)
     assert done.returncode == 1
     assert done.stderr == (
-        "buddyctl: Of one tool or agent the daemon knows the last 24 h: "
+        "buddyctl: For one tool or agent the daemon has records of the last 24 h: "
         "give --since 24h or less, or plot all of them together.\n"
+    )
+
+
+@pytest.mark.parametrize("span", ["31d", "100000000d", "9" * 400 + "d"])
+def test_nor_do_the_summaries(peer: Peer, span: str) -> None:
+    done = buddyctl("plot", "tasks", "--since", span, socket=peer.socket)
+    assert done.returncode == 1
+    assert (
+        done.stderr
+        == "buddyctl: The daemon has summaries of the last 30 d: give --since 30d or less.\n"
     )
 
 
@@ -82,7 +92,7 @@ def test_without_matplotlib_the_error_names_the_extra(peer: Peer, tmp_path: Path
     )
     assert done.returncode == 1
     assert done.stderr == (
-        "buddyctl: Files take matplotlib, which is not installed: pip install 'buddyd[plot]', "
+        "buddyctl: Files need matplotlib, which is not installed: pip install 'buddyd[plot]', "
         "or leave --output out to plot on the terminal.\n"
     )
 

@@ -1,15 +1,19 @@
 """What the queries print: for a person, on a terminal and in a pipe, and as JSON."""
 
+import csv
 import json
 from collections.abc import Iterator
 
 import msgspec
 import pytest
+from msgspec import UNSET
+from msgspec.structs import replace
 
-from buddyd.domain.answers import AgentsStatus, AgentStatus
+from buddyd.domain.answers import AgentsStatus, AgentStatus, RiskHistory
+from buddyd.protocol.messages import GetRiskHistory
 from tests.support.buddyctl import buddyctl, on_terminal, seen
-from tests.support.peer import Peer, running
-from tests.support.samples import AGENT, ANSWERS, NOW, TOOL
+from tests.support.peer import Asked, Peer, running
+from tests.support.samples import AGENT, ANSWERS, HISTORY, NOW, TOOL
 
 QUERIES = {
     "agents": "get_agents_status",
@@ -139,15 +143,47 @@ def test_the_findings_are_told_worst_first_and_their_history_with_when_they_ende
     peer: Peer,
 ) -> None:
     printed = buddyctl("risks", socket=peer.socket).stdout
-    assert "Findings that last: 1" in printed
+    assert "Current findings: 1" in printed
     assert "failed 4 times in a row." in printed
     printed = buddyctl("risks", "--history", "--since", "7d", socket=peer.socket).stdout
     assert "Findings of the last 30 days: 2" in printed
-    for shown in ("lasts", "now", "alarm", "loop", "31 times on task-9"):
+    for shown in ("ongoing", "now", "alarm", "loop", "31 times on task-9"):
         assert shown in printed
     wrong = buddyctl("risks", "--since", "7d", socket=peer.socket)
     assert wrong.returncode == 2
     assert "--since goes with --history" in wrong.stderr
+
+
+def history_of(asked: Asked) -> RiskHistory:
+    """As the daemon has it: of 1,200 findings, the newest of those that are asked for."""
+    params = asked.params
+    assert isinstance(params, GetRiskHistory)
+    usual = HISTORY.findings[0]
+    found = [
+        replace(
+            usual, summary=f"number {n}", tool_name=f"tool-{n % 3}", agent_id=f"agent-{n % 400}"
+        )
+        for n in range(1200)
+        if params.tool_name in {UNSET, f"tool-{n % 3}"}
+        if params.agent_id in {UNSET, f"agent-{n % 400}"}
+    ]
+    return RiskHistory(timestamp=NOW, total_findings=len(found), findings=found[: params.limit])
+
+
+def test_the_history_of_one_tool_or_agent_has_all_that_was_found_of_it() -> None:
+    def numbers(*options: str) -> list[int]:
+        done = buddyctl("risks", "--history", "--format", "csv", *options, socket=peer.socket)
+        rows = csv.DictReader(done.stdout.splitlines())
+        return [int(row["summary"].removeprefix("number ")) for row in rows]
+
+    with running(history_of) as peer:
+        assert numbers("--agent", "agent-399") == [399, 799, 1199]
+        assert numbers("--tool", "tool-1", "--agent", "agent-399") == [799]
+        assert numbers("--agent", "agent-398", "--agent", "agent-399") == [398, 399, 798, 799]
+        assert numbers("--tool", "tool-2", "--limit", "3") == [2, 5, 8]
+        assert numbers("--tool", "tool-1", "--tool", "tool-2", "--limit", "3") == [1, 2, 4]
+        assert numbers("--sort", "-agent_id", "--limit", "2") == [99, 499]
+        assert numbers() == list(range(100))
 
 
 def test_the_recommendations_are_sentences(peer: Peer) -> None:

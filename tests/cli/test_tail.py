@@ -3,6 +3,7 @@
 import json
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Self
@@ -84,6 +85,10 @@ class Tail:
         """Those of the next lines of JSON."""
         return [json.loads(self.output.readline())["execution_id"] for _ in range(count)]
 
+    def ids_before(self, last: str) -> list[str]:
+        """Those of the lines of JSON up to one."""
+        return list(iter(lambda: self.ids(1)[0], last))
+
     def __enter__(self) -> Self:
         return self
 
@@ -164,6 +169,52 @@ def test_a_restart_of_the_daemon_is_said_and_costs_nothing(daemon: ObservedDaemo
             f"buddyctl: The daemon at {daemon.socket} has hung up. Waiting for it to come back.\n"
         )
         assert tail.errors.readline() == "buddyctl: The daemon is back.\n"
+
+
+class Restarted:
+    """A tail that is held while its daemon restarts, so that all of a block comes in the gap."""
+
+    def __init__(self, daemon: ObservedDaemon, tail: Tail) -> None:
+        self.daemon, self.tail = daemon, tail
+
+    def __enter__(self) -> None:
+        self.tail.process.send_signal(signal.SIGSTOP)
+        assert self.daemon.stop() == 0
+        self.daemon.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.tail.process.send_signal(signal.SIGCONT)
+
+
+def test_all_that_was_recorded_over_a_restart_is_shown(daemon: ObservedDaemon) -> None:
+    record(daemon, "first")
+    ids = [f"{n:05}" for n in range(12_000)]
+    with Tail(daemon, "--json", "-n", "1") as tail:
+        assert tail.ids(1) == ["first"]
+        with Restarted(daemon, tail):
+            for begin in range(0, len(ids), 1000):
+                record(daemon, *ids[begin : begin + 1000])
+        record(daemon, "last")
+        assert sorted(tail.ids_before("last")) == ids
+        tail.errors.readline()
+        assert tail.errors.readline() == "buddyctl: The daemon is back.\n"
+
+
+def test_what_is_recorded_late_is_shown_or_may_be_missing(daemon: ObservedDaemon) -> None:
+    record(daemon, "before", finished_at=time.time() - 3600)
+    with Tail(daemon, "--json", "-n", "1") as tail:
+        # It has subscribed before it asks for what there was.
+        assert tail.ids(1) == ["before"]
+        shown = time.time()
+        record(daemon, *(f"{n}" for n in range(5)), finished_at=shown - 3600)
+        assert tail.ids(5) == ["0", "1", "2", "3", "4"]
+        with Restarted(daemon, tail):
+            record(daemon, "late", finished_at=shown)
+            record(daemon, "older-1", "older-2", finished_at=shown - 3600)
+            record(daemon, "last")
+        assert tail.ids_before("last") == ["late"]
+        tail.errors.readline()
+        assert "may be missing, 2 at most: shown are the newest 50,000" in tail.errors.readline()
 
 
 def test_what_came_too_fast_is_counted(daemon: ObservedDaemon) -> None:

@@ -65,7 +65,7 @@ def test_the_explanations_name_the_counts(daemon: DaemonProcess) -> None:
     assert f"ran {RECORDS} times in the last 30 days: 32 succeeded and {FAILED} failed" in of_tool
     assert f"{FAILED} of {RECORDS} executions failed. The most frequent error is timeout" in of_tool
     of_agent = answered(daemon, "explain", "scout")
-    assert f"It finished {RECORDS} executions, 80.0 % of them with success" in of_agent
+    assert f"It finished {RECORDS} executions, 80.0 % of them successfully" in of_agent
 
 
 def test_the_metrics_have_them_too(daemon: DaemonProcess, tmp_path: Path) -> None:

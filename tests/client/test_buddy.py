@@ -3,6 +3,7 @@
 import inspect
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from enum import Enum
@@ -11,7 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from buddyd.client import NotRunning, Recorder, TimedOut
+from buddyd.client import NotRunning, Recorder, TimedOut, buddy
 from buddyd.client.buddy import AnalyticsEngine
 from buddyd.protocol.messages import METHODS, ErrorCode
 from tests.support.outside import until
@@ -150,6 +151,27 @@ def test_a_daemon_that_hangs_holds_a_dashboard_up_once(
         assert all("gave no answer within 0.5 s" in answer["unavailable"] for answer in answers)
         assert len(peer.asked) < len(QUERIES)
     assert len(caplog.records) == 1
+
+
+def test_an_administrators_call_may_take_longer_and_is_no_outage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = threading.Event()
+
+    def script(asked: Asked) -> Reply:
+        if asked.method == "cleanup_old_data":
+            done.wait()
+        return ANSWERS[asked.method]
+
+    with running(script) as peer, engine(peer.socket, tmp_path, timeout=0.1) as e:
+        slow = threading.Timer(0.3, done.set)
+        slow.start()
+        assert e.cleanup_old_data() == msgspec.to_builtins(ANSWERS["cleanup_old_data"])
+        done.clear()
+        monkeypatch.setattr(buddy, "_ADMIN_SECONDS", 0.2)
+        assert "within 0.2 s" in e.cleanup_old_data()["unavailable"]
+        done.set()
+        assert "unavailable" not in e.get_agents_status()
 
 
 def test_a_daemon_that_is_back_is_asked_again(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What both clients do, over a real socket."""
 
+import math
 import socket
 import stat
 import time
@@ -250,3 +251,13 @@ def _refuse_unread(listener: socket.socket) -> None:
         connection.recv(1024)
         error = refusal(ErrorCode.INVALID_REQUEST, "A message may have at most 8388608 bytes.")
         connection.sendall(encode_error(Encoding.MSGPACK, None, error))
+
+
+@pytest.mark.parametrize("timeout", [3_000_000, 1e12, math.inf])
+def test_a_time_limit_may_be_as_long_as_one_likes(ask: Ask, timeout: float) -> None:
+    def script(_: Asked) -> Reply:
+        time.sleep(0.01)
+        return PONG
+
+    with running(script) as peer:
+        assert ask(peer.socket, calls.ping(), timeout=timeout) == [PONG]

@@ -1,5 +1,6 @@
 """Subscriptions of both clients: what they give, and how they end."""
 
+import math
 import socket
 import threading
 import time
@@ -211,3 +212,12 @@ def test_waiting_for_an_event_has_no_time_limit(tmp_path: Path) -> None:
         assert not events.ready
         assert next(events) == EVENTS[0]
         assert events.ready
+
+
+@pytest.mark.parametrize("timeout", [3_000_000, math.inf])
+def test_a_time_limit_may_be_as_long_as_one_likes(tmp_path: Path, timeout: float) -> None:
+    with (
+        telling(tmp_path, ANSWER, STREAM) as path,
+        Client(path, timeout=timeout).subscribe("execution") as events,
+    ):
+        assert next(events) == EVENTS[0]

@@ -147,6 +147,16 @@ def test_a_file_is_followed_line_by_line(tmp_path: Path) -> None:
     assert next(looks) == ["m-3"]
 
 
+def test_lines_of_a_file_that_was_removed_since_are_reported(tmp_path: Path) -> None:
+    path = tmp_path / "costs.jsonl"
+    looks = follow(path)
+    write(path, mission(1))
+    assert next(looks) == ["m-1"]
+    write(path, mission(2), mission(3))
+    path.unlink()
+    assert next(looks) == ["m-2", "m-3"]
+
+
 def test_a_file_that_was_replaced_is_read_to_its_end_first(tmp_path: Path) -> None:
     path = tmp_path / "costs.jsonl"
     looks = follow(path)
@@ -161,6 +171,49 @@ def test_a_file_that_was_replaced_is_read_to_its_end_first(tmp_path: Path) -> No
     assert next(looks) == []
     write(path, mission(5))
     assert next(looks) == ["m-5"]
+
+
+HUGE = "9" * 401
+ODD_LINES = [
+    f'{{"total_actual_usd": {HUGE}}}',
+    f'{{"total_actual_usd": 1, "since": {HUGE}}}',
+    f'{{"total_actual_usd": 1, "until": -{HUGE}}}',
+    '{"total_actual_usd": 1, "since": "0001-01-01"}',
+    '{"total_actual_usd": 1, "mission_id": "\\udc00 and more"}',
+    '{"total_actual_usd": 1, "mission_id": ["\\ud800 and more"]}',
+]
+
+
+@pytest.mark.parametrize("odd", ODD_LINES)
+def test_an_odd_line_is_passed_over_and_those_behind_it_are_reported(
+    tmp_path: Path, odd: str
+) -> None:
+    path = tmp_path / "costs.jsonl"
+    write(path, odd, mission(2))
+    reports, said = heard_of(cost_tracker=path)
+    assert [report.mission_id for report in reports] == ["m-2"]
+    assert len(said) == 1
+    assert "line 1 is passed over" in said[0]
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"total_actual_usd": 1, "mission": "\udc00"}, r"mission_id is '\udc00', which is no text"),
+        ({"total_actual_usd": 10**400}, "must be finite"),
+    ],
+)
+def test_what_an_object_gives_that_cannot_be_sent_is_said(given: object, reason: str) -> None:
+    reports, said = heard_of(cost_tracker=Tracker(given))
+    assert reports == []
+    assert reason in said[0]
+
+
+def test_a_service_that_is_no_text_is_said() -> None:
+    given = {"\ud800": {"limit": 5, "spent": 1}}
+    reports, said = heard_of(budget_tracker=Tracker(given))
+    assert reports == []
+    assert "service is '\\ud800', which is no text" in said[0]
 
 
 def test_a_file_that_was_truncated_is_read_anew(tmp_path: Path) -> None:
@@ -276,3 +329,21 @@ def test_a_thread_reports_by_itself(tmp_path: Path) -> None:
             assert time.monotonic() < end
         neighbours.close()
     assert sources[0].reported_actual == 2.5
+
+
+def test_the_thread_survives_what_nobody_foresaw() -> None:
+    class Broken(Heard):
+        def call(self, call: Call[Done]) -> Done:
+            self.reports.append(call.params)
+            raise ZeroDivisionError("oops")
+
+    said: list[str] = []
+    broken = Broken()
+    neighbours = Neighbours(cost_tracker=Tracker(1.0), say=said.append)
+    neighbours.start(broken, every=0.01)
+    end = time.monotonic() + PATIENCE_SECONDS
+    while len(broken.reports) < 3:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    neighbours.close()
+    assert said == ["What trackers count is not reported for now: ZeroDivisionError('oops')"]

@@ -16,7 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from buddyd.client import Recorder
+from buddyd.client import Recorder, background
+from buddyd.client.background import Statistics
+from buddyd.client.segments import HEADER_BYTES
 from buddyd.domain.execution import Execution
 from buddyd.protocol.messages import ErrorCode, StartExecution
 from tests.support.outside import until
@@ -654,6 +656,43 @@ def test_nothing_is_lost_to_a_close_while_others_record(spool: Path) -> None:
         assert recorder.flush(20)
         recorder.close()
     assert len(ledger.records) == sum(counts)
+
+
+def test_refusals_of_many_threads_are_all_counted(
+    spool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(*counts: int, **named: int) -> Statistics:
+        time.sleep(0.001)  # Another thread has its turn just before a sum is known.
+        return Statistics(*counts, **named)
+
+    monkeypatch.setattr(background, "Statistics", slow)
+    place = background.Place(spool / "s", spool, 1)
+    refusing = background.Background(place, 0.0, lambda: None)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(refusing.refuse, ["wrong"] * 40))
+    assert refusing.statistics.refused == 40
+
+
+def test_a_segment_that_another_program_truncated_holds_up_no_other_record(
+    spool: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ledger = Ledger()
+    with running(ledger) as peer:
+        peer.stop()
+        with recording(peer, spool) as recorder:
+            for number in range(3):
+                recorder.record_execution(f"lost-{number}", *RECORD[1:])
+            assert not recorder.flush(0.2)
+            [segment] = spool.glob("*.spool")
+            os.truncate(segment, HEADER_BYTES)
+            peer.start()
+            assert recorder.flush(10)
+            assert recorder.statistics == (0, 0, 0, 0, 3)
+            recorder.record_execution("kept", *RECORD[1:])
+            assert recorder.flush(10)
+            assert recorder.statistics == (0, 0, 1, 0, 3)
+    assert tasks(ledger) == ["kept"]
+    assert any(f"truncated {segment}" in record.getMessage() for record in caplog.records)
 
 
 def test_what_was_delivered_does_not_pile_up_on_disk(spool: Path) -> None:

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -24,12 +25,15 @@ ROOT = Path(__file__).parents[2]
 UNITS = "usr/local/lib/systemd/system"
 
 
-def buddyd(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+def buddyd(
+    *arguments: str, cwd: Path | None = None, **env: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "buddyd", *arguments],
         capture_output=True,
         text=True,
         check=False,
+        cwd=cwd,
         env=os.environ | {"PYTHONPATH": str(ROOT)} | env,
     )
 
@@ -195,11 +199,21 @@ def test_without_root_it_says_what_to_do() -> None:
     assert "--user" in done.stderr.splitlines()[-1]
 
 
-def test_the_package_has_all_that_is_put_in_place() -> None:
-    included = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
-    assert included["targets"]["wheel"]["force-include"] == {
-        folder: f"buddyd/host/{folder}" for folder in ("systemd", "config")
-    }
+def test_a_wheel_has_all_that_is_put_in_place(tmp_path: Path) -> None:
+    """What is installed from it is what is installed from the sources."""
+    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel"]
+    subprocess.run([*command, "--directory", str(tmp_path)], cwd=ROOT, check=True)
+    [wheel] = tmp_path.glob("*.whl")
+    unpacked = tmp_path / "unpacked"
+    zipfile.ZipFile(wheel).extractall(unpacked)
+    found = []
+    for where in (ROOT, unpacked):
+        host = tmp_path / f"host-of-{where.name}"
+        done = buddyd("install", "--root", str(host), PYTHONPATH=str(where), cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        found.append(files(host))
+    assert found[0] == found[1]
+    assert found[0]
 
 
 def test_a_user_place_follows_the_xdg_folders(

@@ -283,7 +283,7 @@ _FINDINGS = [
 _ENDED = [
     finding(
         "loop",
-        "scout ran python 23 times on t-64, and nothing else there.",
+        "scout ran python 23 times on t-64, and no other tool.",
         severity="alarm",
         began=_ago(300_000),
         ended=_ago(299_000),
@@ -389,8 +389,8 @@ RECOMMENDATIONS = a.ToolRecommendations(
             executions=312,
             failed=111,
             recommendation="Look at `merge_conflict` first: it is behind 66 of its 111 failures. "
-            "Fall back on python: it was tried on 20 tasks on which github.create_pull_request "
-            "had failed, and succeeded on 17.",
+            "Fall back on python: it was tried on 20 tasks after github.create_pull_request "
+            "had failed on them, and succeeded on 17.",
             fallback_tool="python",
             fallback_success_rate=0.85,
             since=_ago(40_000),

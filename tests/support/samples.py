@@ -295,7 +295,7 @@ HISTORY = a.RiskHistory(
         *RISKS.findings,
         finding(
             "loop",
-            f"{AGENT} ran {TOOL} 31 times on task-9, and nothing else there.",
+            f"{AGENT} ran {TOOL} 31 times on task-9, and no other tool.",
             severity="alarm",
             began=EARLIER,
             ended=NOW,

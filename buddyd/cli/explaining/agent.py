@@ -58,7 +58,7 @@ def _status(evidence: AgentEvidence) -> str:
 
 def _why_offline(evidence: AgentEvidence) -> str:
     silence = cells.span(evidence.settings.offline_after_seconds)
-    return f"it has sent reports, and now nothing was heard of it for at least {silence}"
+    return f"it has sent reports before, but has not been heard from for at least {silence}"
 
 
 def _why_busy(evidence: AgentEvidence) -> str:
@@ -66,7 +66,7 @@ def _why_busy(evidence: AgentEvidence) -> str:
 
 
 def _why_idle(evidence: AgentEvidence) -> str:
-    return _reported(evidence.status) or "no task of it is open, and none waits"
+    return _reported(evidence.status) or "it has no open task, and none is waiting"
 
 
 def _why_error(evidence: AgentEvidence) -> str:
@@ -75,10 +75,10 @@ def _why_error(evidence: AgentEvidence) -> str:
     newest = evidence.records[:FAILURES_OF_AN_ERROR]
     if len(newest) == FAILURES_OF_AN_ERROR and not any(record.success for record in newest):
         errors = listed(list(dict.fromkeys(record.error_type or "unknown" for record in newest)))
-        return f"its newest {FAILURES_OF_AN_ERROR} executions failed, with {errors}"
+        return f"its last {FAILURES_OF_AN_ERROR} executions failed, with {errors}"
     return (
-        f"its last report said so, or the {FAILURES_OF_AN_ERROR} executions failed "
-        "that were recorded last"
+        f"its last report said so, or the last {FAILURES_OF_AN_ERROR} executions recorded for it "
+        "failed"
     )
 
 
@@ -92,10 +92,10 @@ def _work(agent: AgentStatus) -> str:
     """What it has to do; empty where there is nothing."""
     parts = []
     if agent.current_task_id is not None:
-        parts.append(f"it works on {printable(agent.current_task_id)}")
+        parts.append(f"it is working on {printable(agent.current_task_id)}")
     if agent.queue_depth:
-        waits = "waits" if agent.queue_depth == 1 else "wait"
-        parts.append(f"{counted(agent.queue_depth, 'task')} {waits} for it")
+        wait = "is waiting" if agent.queue_depth == 1 else "are waiting"
+        parts.append(f"{counted(agent.queue_depth, 'task')} {wait} for it")
     return " and ".join(parts)
 
 
@@ -105,14 +105,14 @@ def _seen(evidence: AgentEvidence) -> str:
 
 
 def _day(agent: AgentStatus) -> list[str]:
-    today = f"Since midnight it has finished {agent.tasks_completed_today:,}."
+    today = f"It has finished {agent.tasks_completed_today:,} since midnight."
     if not agent.executions_24h:
-        return ["It finished no execution.", today]
+        return ["It finished no executions.", today]
     return [
         (
             f"It finished {counted(agent.executions_24h, 'execution')}, "
-            f"{cells.percent(agent.success_rate)} of them with success, "
-            f"in {cells.span(agent.avg_response_time)} on average."
+            f"{cells.percent(agent.success_rate)} of them successfully, "
+            f"taking {cells.span(agent.avg_response_time)} on average."
         ),
         today,
     ]
@@ -123,9 +123,9 @@ def _capacity(evidence: AgentEvidence) -> list[str]:
     sentences = [_free(evidence), *_trust(evidence)]
     if forecast.predicted_completion_time is not None:
         due = cells.due(forecast.predicted_completion_time, evidence.timestamp).text
-        sentences.append(f"What it runs and what waits for it should be done {due}.")
+        sentences.append(f"What is running and waiting should be done {due}.")
     if forecast.bottleneck_tools:
-        sentences.append(f"It is held up most by {listed(forecast.bottleneck_tools)}.")
+        sentences.append(f"It is slowed down most by {listed(forecast.bottleneck_tools)}.")
     return sentences
 
 
@@ -134,8 +134,8 @@ def _free(evidence: AgentEvidence) -> str:
     if evidence.status.status == "OFFLINE" and not forecast.capacity_high:
         return "It counts as 0 % free while it is OFFLINE."
     return (
-        f"In the next {window} about {forecast.estimated_available_capacity} % of it should be "
-        f"free, and with a probability of 80 % between {forecast.capacity_low} % and "
+        f"In the next {window} about {forecast.estimated_available_capacity} % of its capacity "
+        f"should be free; the 80 % interval is {forecast.capacity_low} % to "
         f"{forecast.capacity_high} %."
     )
 
@@ -144,7 +144,7 @@ def _trust(evidence: AgentEvidence) -> list[str]:
     error = evidence.forecast.forecast_error
     if error is not None:
         return [f"Its past forecasts were off by {error:.1f} percentage points on average."]
-    return ["No forecast of it could be compared with what came yet."]
+    return ["None of its forecasts could be checked yet."]
 
 
 def _records(records: list[StoredExecution]) -> list[str]:

@@ -7,6 +7,7 @@ from buddyd.cli.render import cells
 from buddyd.cli.render.cells import printable
 from buddyd.domain.answers import RiskFinding
 from buddyd.domain.findings import RANKS
+from buddyd.domain.wording import significant
 
 Explanation = dict[str, list[str]]
 """Sentences by what they are about. They are safe to print."""
@@ -25,14 +26,14 @@ def rate(share: float, landmarks: Iterable[float] = ()) -> str:
 
 def landmark(share: float) -> str:
     """A share that others are compared with, whole."""
-    return f"{share * 100:.12g} %"
+    return f"{significant(share * 100, 12)} %"
 
 
 def failures_among(records: int, failed: int) -> str:
     """How many of the newest records are failures."""
     if not failed:
-        return f"No failure is among its newest {counted(records, 'record')}."
-    return f"Of its newest {counted(records, 'record')} {failed:,} failed."
+        return f"There is no failure among its newest {counted(records, 'record')}."
+    return f"Of its newest {counted(records, 'record')}, {failed:,} failed."
 
 
 def lasting(findings: Iterable[RiskFinding], now: str) -> list[str]:

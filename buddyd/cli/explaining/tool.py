@@ -28,14 +28,14 @@ from buddyd.domain.settings import DomainSettings
 _UNSURE = 0.6
 
 _TRENDS: dict[Trend, str] = {
-    "improving": "Within its last 100 executions it has begun to fail less than before.",
-    "stable": "Whether it fails more or less than before, its last 100 executions do not tell.",
-    "degrading": "Within its last 100 executions it has begun to fail more than before.",
+    "improving": "Within its last 100 executions it has begun to fail less often.",
+    "stable": "Its last 100 executions show no change.",
+    "degrading": "Within its last 100 executions it has begun to fail more often.",
 }
 # A streak is told by its length.
 _PATTERNS: dict[Pattern, str] = {
-    "high_failure_rate": "That is too high a share for a tool to rely on.",
-    "dominant_error": "One kind of error is behind more than half of them.",
+    "high_failure_rate": "That is too many for a tool to be relied on.",
+    "dominant_error": "More than half of the failures have the same error type.",
     "degrading": "It is getting worse.",
 }
 
@@ -84,12 +84,14 @@ def _confidence(evidence: ToolEvidence) -> list[str]:
     tool = evidence.profile
     low, high = cells.percent(tool.success_rate_low), cells.percent(tool.success_rate_high)
     sure = (
-        f"That the true rate is in the band of {tool.confidence_level} has a probability of "
-        f"{cells.percent(tool.level_probability)}; with 95 % it lies between {low} and {high}."
+        f"The true rate is in the {tool.confidence_level} band with probability "
+        f"{cells.percent(tool.level_probability)}; its 95 % interval is {low} to {high}."
     )
     sentences = [f"Its confidence is {tool.confidence_level}{_reason(evidence)}.", sure]
     if tool.level_probability < _UNSURE:
-        sentences.append("So few executions leave it open: more of them may change the level.")
+        sentences.append(
+            "With so few executions this is uncertain: more of them may change the level."
+        )
     return sentences
 
 
@@ -101,7 +103,7 @@ def _reason(evidence: ToolEvidence) -> str:
         return ""
     least = settings.learning_min_executions
     if tool.total_executions < least:
-        return f" because it is new: only from {counted(least, 'execution')} on its rate counts"
+        return f" because it is new: its rate counts only from {counted(least, 'execution')} on"
     high, medium = landmark(settings.high_success_rate), landmark(settings.medium_success_rate)
     return {
         "HIGH": f" because {_rate(evidence)} is at least {high}",
@@ -120,7 +122,7 @@ def _day(pattern: FailurePattern | None) -> list[str]:
         return ["Nothing failed."]
     sentences = [f"{pattern.failed:,} of {counted(pattern.total, 'execution')} failed."]
     if pattern.consecutive_failures > 1:
-        sentences.append(f"Its latest {pattern.consecutive_failures:,} executions failed in a row.")
+        sentences.append(f"Its last {pattern.consecutive_failures:,} executions failed in a row.")
     if pattern.error_types:
         name, times = next(iter(pattern.error_types.items()))
         sentences.append(f"The most frequent error is {printable(name)} ({_times(times)}).")
@@ -134,7 +136,7 @@ def _records(records: list[StoredExecution]) -> list[str]:
     blamed = most_frequent(record.agent_id for record in failed)
     if blamed is not None and blamed[1] > 1:
         name, times = blamed
-        sentences.append(f"{times:,} of these failures were of agent {printable(name)}.")
+        sentences.append(f"{times:,} of these failures happened with agent {printable(name)}.")
     if failed and succeeded:
         sentences.append(
             f"A failure took {cells.span(_mean_seconds(failed))} on average, "

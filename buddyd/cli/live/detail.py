@@ -1,8 +1,9 @@
 """What is told about one agent or one tool, besides its last executions. Pure."""
 
-from buddyd.cli.live.sections import STATUS_TONES, TREND_TONES
 from buddyd.cli.live.state import Focus
 from buddyd.cli.render import cells
+from buddyd.cli.render.agents import STATUS_TONES
+from buddyd.cli.render.learning import TREND_TONES
 from buddyd.cli.render.view import Cell
 from buddyd.domain.answers import Everything
 

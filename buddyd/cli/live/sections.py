@@ -7,7 +7,10 @@ from typing import Literal
 from msgspec import Struct
 
 from buddyd.cli.render import cells
-from buddyd.cli.render.view import Cell, Column, Tone, columns
+from buddyd.cli.render.agents import STATUS_TONES
+from buddyd.cli.render.capacity import error, free_tone
+from buddyd.cli.render.learning import TREND_TONES
+from buddyd.cli.render.view import Cell, Column, columns
 from buddyd.domain.answers import (
     AgentStatus,
     Everything,
@@ -19,15 +22,6 @@ from buddyd.domain.answers import (
 SectionName = Literal["agents", "capacity", "tasks", "costs", "learning"]
 SECTIONS: tuple[SectionName, ...] = ("agents", "capacity", "tasks", "costs", "learning")
 Kind = Literal["agent", "tool"]
-
-STATUS_TONES: dict[str, Tone] = {
-    "BUSY": "warning",
-    "IDLE": "good",
-    "ERROR": "bad",
-    "OFFLINE": "quiet",
-}
-TREND_TONES: dict[str, Tone] = {"improving": "good", "degrading": "bad", "stable": "quiet"}
-_AMPLE, _SCARCE = 50, 20
 
 
 class Row(Struct, frozen=True):
@@ -112,15 +106,14 @@ def _capacity(answers: Everything, now: str) -> Section:
 
 
 def _forecast(forecast: Forecast, now: str) -> list[Cell]:
-    free, error = forecast.estimated_available_capacity, forecast.forecast_error
-    tone: Tone = "good" if free >= _AMPLE else "warning" if free >= _SCARCE else "bad"
+    free = forecast.estimated_available_capacity
     return [
         cells.name(forecast.agent_id),
-        Cell(f"{free} %", free, tone),
+        Cell(f"{free} %", free, free_tone(free)),
         cells.between(forecast.capacity_low, forecast.capacity_high),
         cells.count(forecast.current_queue_depth),
         cells.due(forecast.predicted_completion_time, now),
-        cells.NOTHING if error is None else Cell(f"±{error:.1f}", error),
+        error(forecast.forecast_error),
         cells.names(forecast.bottleneck_tools),
     ]
 

@@ -13,17 +13,17 @@ from buddyd.cli.plotting.buckets import Buckets, step_for
 from buddyd.cli.render.cells import printable
 from buddyd.client import Client
 from buddyd.domain.answers import DaemonStatus, StoredExecution
-from buddyd.domain.windows import HOUR
+from buddyd.domain.windows import DAY, HOUR
 from buddyd.errors import BuddydError
 
 _PAGE_RECORDS = 10_000
 _SHORT_SECONDS = 6 * HOUR
 """Of a span as short as that, the records are few enough to fetch, and hours are too coarse."""
-_DEFAULT_TIER1_HOURS = 24
+_DEFAULT_TIER1_HOURS, _DEFAULT_TIER2_DAYS = 24, 30
 
 
 class TooFarBack(BuddydError):
-    """The records do not go back that far."""
+    """Neither the records nor the summaries go back that far."""
 
 
 class Wanted(Struct, frozen=True):
@@ -51,6 +51,7 @@ class Wanted(Struct, frozen=True):
 def fetched(client: Client, wanted: Wanted, advance: Callable[[int], None]) -> Buckets:
     """The past up to now, added up. Raises TooFarBack."""
     status = client.get_daemon_status()
+    _refuse_too_long(wanted, status)
     now = datetime.fromisoformat(status.timestamp).timestamp()
     least = 60 if wanted.from_records else HOUR
     step = step_for(wanted.span, wanted.most, least)
@@ -59,7 +60,6 @@ def fetched(client: Client, wanted: Wanted, advance: Callable[[int], None]) -> B
         summaries = client.get_hourly_summaries(since=float(buckets.begin(0))).summaries
         buckets.add_hours(summaries)
         return buckets
-    _refuse_too_long(wanted, status)
     for page in _pages(client, wanted, float(buckets.begin(0))):
         buckets.add_executions(page)
         advance(len(page))
@@ -83,11 +83,21 @@ def _pages(client: Client, wanted: Wanted, since: float) -> Iterator[list[Stored
 
 
 def _refuse_too_long(wanted: Wanted, status: DaemonStatus) -> None:
-    retention = status.settings.get("retention")
-    hours = retention.get("tier1_hours") if isinstance(retention, dict) else None
-    kept = hours if isinstance(hours, int) else _DEFAULT_TIER1_HOURS
-    if wanted.span > kept * HOUR:
+    hours = _kept(status, "tier1_hours", _DEFAULT_TIER1_HOURS)
+    days = _kept(status, "tier2_days", _DEFAULT_TIER2_DAYS)
+    if wanted.from_records and wanted.span > hours * HOUR:
         raise TooFarBack(
-            f"Of one tool or agent the daemon knows the last {kept} h: "
-            f"give --since {kept}h or less, or plot all of them together."
+            f"For one tool or agent the daemon has records of the last {hours} h: "
+            f"give --since {hours}h or less, or plot all of them together."
         )
+    if wanted.span > days * DAY:
+        raise TooFarBack(
+            f"The daemon has summaries of the last {days} d: give --since {days}d or less."
+        )
+
+
+def _kept(status: DaemonStatus, key: str, default: int) -> int:
+    """How long it keeps what a plot is drawn from; `default` where another version tells not."""
+    retention = status.settings.get("retention")
+    kept = retention.get(key) if isinstance(retention, dict) else None
+    return kept if isinstance(kept, int) else default

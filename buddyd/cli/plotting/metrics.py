@@ -10,6 +10,7 @@ from msgspec import Struct
 from buddyd.cli.plotting.buckets import Bucket, Buckets
 from buddyd.cli.render import cells
 from buddyd.cli.render.view import Cell, Chart, Facts, View
+from buddyd.domain.wording import significant
 
 _ROUND = (1, 1.2, 1.6, 2, 2.4, 3, 4, 5, 6, 8, 10)
 _MOST_MARKS = 8
@@ -48,7 +49,7 @@ def _success(bucket: Bucket) -> float | None:
 METRICS: dict[Name, Metric] = {
     "costs": Metric("Cost", "dollars", lambda b: b.dollars, lambda v: cells.money(v).text),
     "tasks": Metric(
-        "Executions", "executions", lambda b: float(b.executions), lambda v: f"{v:,.4g}"
+        "Executions", "executions", lambda b: float(b.executions), lambda v: significant(v, 4)
     ),
     "latency": Metric("Mean duration", "seconds", _mean, cells.span),
     "success": Metric("Success rate", "ratio", _success, cells.percent, top=1.0),
@@ -105,11 +106,9 @@ def _sums(plot: Plot) -> dict[str, Cell]:
         executions, failed, sum(b.seconds for b in rows), sum(b.dollars for b in rows)
     )
     whole = plot.metric.value(together)
-    return {
-        "Executions": cells.count(executions),
-        "Failed": cells.count(failed, "bad"),
-        plot.metric.title: cells.NOTHING if whole is None else cells.said(plot.metric.told(whole)),
-    }
+    summed = cells.NOTHING if whole is None else cells.said(plot.metric.told(whole))
+    exact = {"Executions": cells.count(executions), "Failed": cells.count(failed, "bad")}
+    return exact if plot.metric.title in exact else exact | {plot.metric.title: summed}
 
 
 def _marks(buckets: Buckets) -> dict[int, str]:

@@ -4,7 +4,12 @@ from buddyd.cli.render import cells
 from buddyd.cli.render.view import Cell, Column, Table, Tone, View
 from buddyd.domain.answers import AgentsStatus, AgentStatus
 
-_TONES: dict[str, Tone] = {"OFFLINE": "quiet", "BUSY": "warning", "ERROR": "bad", "IDLE": "good"}
+STATUS_TONES: dict[str, Tone] = {
+    "OFFLINE": "quiet",
+    "BUSY": "warning",
+    "ERROR": "bad",
+    "IDLE": "good",
+}
 
 _COLUMNS = [
     Column("Agent", "name", ("agent_id",)),
@@ -33,14 +38,16 @@ def view(answer: AgentsStatus) -> View:
 
 def _title(answer: AgentsStatus) -> str:
     states = [agent.status for agent in answer.agents]
-    spread = ", ".join(f"{states.count(state):,} {state}" for state in _TONES if state in states)
+    spread = ", ".join(
+        f"{states.count(state):,} {state}" for state in STATUS_TONES if state in states
+    )
     return f"Agents: {answer.total_agents:,}" + (f" ({spread})" if len(states) > 1 else "")
 
 
 def _row(agent: AgentStatus, now: str) -> list[Cell]:
     return [
         cells.name(agent.agent_id),
-        cells.word(agent.status, _TONES),
+        cells.word(agent.status, STATUS_TONES),
         cells.name(agent.current_task_id),
         cells.count(agent.tasks_completed_today),
         cells.count(agent.executions_24h),

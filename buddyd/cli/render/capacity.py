@@ -38,21 +38,23 @@ def _row(forecast: Forecast, now: str) -> list[Cell]:
     )
     return [
         cells.name(forecast.agent_id),
-        Cell(f"{free} %", free, _tone(free)),
-        cells.interval(low / 100, free / 100, high / 100, _tone(free)),
+        Cell(f"{free} %", free, free_tone(free)),
+        cells.interval(low / 100, free / 100, high / 100, free_tone(free)),
         cells.between(low, high),
         cells.count(forecast.current_queue_depth),
         cells.due(forecast.predicted_completion_time, now),
-        _error(forecast.forecast_error),
+        error(forecast.forecast_error),
         cells.foremost(forecast.bottleneck_tools),
     ]
 
 
-def _tone(whole_percent: int) -> Tone:
+def free_tone(whole_percent: int) -> Tone:
+    """What so much free capacity looks like."""
     if whole_percent >= _SCARCE:
         return "good" if whole_percent >= _AMPLE else "warning"
     return "bad"
 
 
-def _error(points: float | None) -> Cell:
+def error(points: float | None) -> Cell:
+    """How far past forecasts were off, in percentage points."""
     return cells.NOTHING if points is None else Cell(f"±{points:.1f}", points)

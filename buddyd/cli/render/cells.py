@@ -5,8 +5,10 @@ from datetime import UTC, datetime
 
 from buddyd.cli.render.view import Cell, Interval, Plain, Series, Tone
 from buddyd.domain.answers import Level
+from buddyd.domain.wording import significant
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
+_ROUNDS_TO_A_SECOND = 0.9995
 _KILOBYTE = 1024
 _LEAST = 0.0001
 _BROAD_POINTS = 2
@@ -126,9 +128,9 @@ def span(duration: float) -> str:
 
 
 def _below_a_minute(duration: float) -> str:
-    if 0 < duration < 1:
-        return f"{duration * 1000:.3g} ms"
-    return f"{duration:.3g} s"
+    if 0 < duration < _ROUNDS_TO_A_SECOND:
+        return f"{significant(duration * 1000)} ms"
+    return f"{significant(duration)} s"
 
 
 def _two(large: int, large_unit: str, small: int, small_unit: str) -> str:

@@ -6,6 +6,9 @@ from buddyd.domain.answers import RiskFinding, RiskHistory, RiskPatterns, Severi
 
 _TONES: dict[Severity, Tone] = {"alarm": "bad", "warning": "warning", "info": "quiet"}
 
+_USUAL = 100
+"""Rows of the history that are shown where no limit is given."""
+
 _COLUMNS = [
     Column("Severity", "word", ("severity",)),
     Column("Kind", "word", ("kind",), spare=1),
@@ -16,9 +19,9 @@ _COLUMNS = [
 
 
 def findings(answer: RiskPatterns) -> Table:
-    """Those that last, the worst first."""
+    """The current ones, the worst first."""
     return Table(
-        f"Findings that last: {answer.total_findings:,}",
+        f"Current findings: {answer.total_findings:,}",
         [Column("Since", "number", ("began",)), *_COLUMNS],
         [_finding(each, answer.timestamp) for each in answer.findings],
         "Nothing alarming was found.",
@@ -34,6 +37,7 @@ def history_view(answer: RiskHistory) -> View:
         [_past(each, answer.timestamp) for each in answer.findings],
         "Nothing was found.",
         "findings",
+        most=_USUAL,
     )
     return [table]
 
@@ -46,7 +50,7 @@ def _finding(each: RiskFinding, now: str) -> list[Cell]:
 def _past(each: RiskFinding, now: str) -> list[Cell]:
     return [
         cells.ago(each.began, now),
-        cells.said("lasts") if each.ended is None else cells.ago(each.ended, now),
+        cells.said("ongoing") if each.ended is None else cells.ago(each.ended, now),
         Cell(each.severity, each.severity, _TONES[each.severity]),
         cells.said(each.kind.replace("_", " "), each.kind),
         cells.NOTHING if each.tool_name is None else cells.name(each.tool_name),

@@ -4,7 +4,7 @@ from buddyd.cli.render import cells
 from buddyd.cli.render.view import Cell, Column, Table, Tone, View
 from buddyd.domain.answers import SystemLearning, ToolProfile
 
-_TONES: dict[str, Tone] = {"improving": "good", "degrading": "bad", "stable": "quiet"}
+TREND_TONES: dict[str, Tone] = {"improving": "good", "degrading": "bad", "stable": "quiet"}
 
 _COLUMNS = [
     Column("Tool", "name", ("tool_name",)),
@@ -44,7 +44,7 @@ def _row(profile: ToolProfile, now: str) -> list[Cell]:
         cells.interval(low, rate, high, cells.rate_tone(rate)),
         cells.between(low * 100, high * 100, (low, high)),
         cells.level(profile.confidence_level, profile.level_probability),
-        cells.word(profile.trend, _TONES),
+        cells.word(profile.trend, TREND_TONES),
         cells.seconds(profile.avg_duration),
         cells.money(profile.avg_cost),
         Cell(f"{profile.avg_tokens:,.0f}", profile.avg_tokens),

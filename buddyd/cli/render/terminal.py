@@ -40,7 +40,7 @@ def screen() -> Screen:
 
 def console(*, color: bool, error: bool = False) -> "Console":
     """Where rich draws what moves."""
-    from rich.console import Console  # noqa: PLC0415 -- Tables do without it.
+    from rich.console import Console  # Tables do without it.
 
     return Console(
         file=sys.stderr if error else sys.stdout,

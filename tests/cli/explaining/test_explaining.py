@@ -128,15 +128,15 @@ def check_tool(evidence: ToolEvidence) -> None:
     named = set(re.findall(r"\b(HIGH|MEDIUM|LOW)\b", confidence))
     assert named == {profile.confidence_level}
     _check_reason(confidence, evidence)
-    low, high = re.findall(rf"between {_SHARE} and {_SHARE}", confidence)[0]
+    low, high = re.findall(rf"interval is {_SHARE} to {_SHARE}", confidence)[0]
     assert float(low) == pytest.approx(profile.success_rate_low * 100, abs=0.1)
     assert float(high) == pytest.approx(profile.success_rate_high * 100, abs=0.1)
     _check_day(said(explanation, "24 hours"), evidence)
     assert ("Do" in explanation) == (evidence.recommendation is not None)
     check_findings(explanation, evidence.history)
     trend = said(explanation, "Trend")
-    assert ("fail more than" in trend) == (profile.trend == "degrading")
-    assert ("fail less than" in trend) == (profile.trend == "improving")
+    assert ("fail more often" in trend) == (profile.trend == "degrading")
+    assert ("fail less often" in trend) == (profile.trend == "improving")
 
 
 def _check_reason(confidence: str, evidence: ToolEvidence) -> None:
@@ -155,11 +155,11 @@ def _check_day(text: str, evidence: ToolEvidence) -> None:
         assert text == "Nothing failed."
         return
     assert text.startswith(f"{pattern.failed:,} of {pattern.total:,} execution")
-    row = re.search(r"latest ([\d,]+) executions failed in a row", text)
+    row = re.search(r"last ([\d,]+) executions failed in a row", text)
     assert (int(row[1].replace(",", "")) if row else 1) == max(1, pattern.consecutive_failures)
     assert row or "streak" not in pattern.patterns
-    assert ("too high a share" in text) == ("high_failure_rate" in pattern.patterns)
-    assert ("more than half" in text) == ("dominant_error" in pattern.patterns)
+    assert ("too many for a tool" in text) == ("high_failure_rate" in pattern.patterns)
+    assert ("More than half" in text) == ("dominant_error" in pattern.patterns)
 
 
 def check_agent(evidence: AgentEvidence) -> None:
@@ -167,11 +167,11 @@ def check_agent(evidence: AgentEvidence) -> None:
     first = explanation["Status"][0]
     assert first.startswith(f"{printable(agent_.agent_id)} is {agent_.status}: ")
     reason = first.removeprefix(f"{printable(agent_.agent_id)} is {agent_.status}: ")
-    if "no task of it is open" in reason:
+    if "no open task" in reason:
         assert agent_.current_task_id is None
         assert agent_.queue_depth == 0
-    if "it works on" in reason:
-        assert f"it works on {printable(agent_.current_task_id or '')}" in reason
+    if "it is working on" in reason:
+        assert f"it is working on {printable(agent_.current_task_id or '')}" in reason
     if "executions failed, with" in reason:
         assert [record.success for record in evidence.records[:3]] == [False] * 3
     check_findings(explanation, evidence.history)
@@ -180,7 +180,7 @@ def check_agent(evidence: AgentEvidence) -> None:
 
 def _check_capacity(text: str, evidence: AgentEvidence) -> None:
     forecast = evidence.forecast
-    if found := re.search(r"about (\d+) % .* between (\d+) % and (\d+) %", text):
+    if found := re.search(r"about (\d+) % .* interval is (\d+) % to (\d+) %", text):
         assert [int(share) for share in found.groups()] == [
             forecast.estimated_available_capacity,
             forecast.capacity_low,
@@ -190,7 +190,7 @@ def _check_capacity(text: str, evidence: AgentEvidence) -> None:
         assert forecast.estimated_available_capacity == 0
         assert evidence.status.status == "OFFLINE"
     assert ("should be done" in text) == (forecast.predicted_completion_time is not None)
-    assert ("No forecast" in text) == (forecast.forecast_error is None)
+    assert ("None of its forecasts" in text) == (forecast.forecast_error is None)
 
 
 @examples(60)
@@ -250,8 +250,8 @@ def test_settings_that_have_changed_meanwhile_give_no_reason() -> None:
 def test_an_agent_that_says_itself_how_it_is_has_said_so() -> None:
     busy = gallery.AGENTS_STATUS.agents[4]
     for state, begin in (
-        ("IDLE", "its last report said so, though it works on t-77"),
-        ("ERROR", "its last report said so, though it works on t-77"),
+        ("IDLE", "its last report said so, though it is working on t-77"),
+        ("ERROR", "its last report said so, though it is working on t-77"),
     ):
         evidence = AgentEvidence(
             timestamp=gallery.AGENTS_STATUS.timestamp,

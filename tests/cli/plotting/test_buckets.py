@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from buddyd.cli.plotting.buckets import STEPS_SECONDS, Buckets, step_for
 from buddyd.cli.plotting.metrics import METRICS, Plot, round_above, view
 from buddyd.cli.render.layout import Screen, lay_out
+from buddyd.cli.render.view import Chart, Facts
 from buddyd.domain.answers import HourlySummary
 from buddyd.domain.windows import rfc3339
 from tests.support import gallery
@@ -77,3 +78,14 @@ def test_the_marks_are_clocks_or_days(span: int, step: int, mark: str) -> None:
     buckets = Buckets(gallery.NOW - span, gallery.NOW, step)
     lines = lay_out(view(Plot(METRICS["tasks"], "", buckets)), Screen(80))
     assert any(mark in span_.text for line in lines for span_ in line)
+
+
+def test_executions_are_told_exactly_and_without_an_exponent() -> None:
+    buckets = Buckets(gallery.NOW - 5 * 3600, gallery.NOW, 3600)
+    for row in buckets.rows:
+        row.executions = 45_678
+    chart, sums = view(Plot(METRICS["tasks"], "", buckets))
+    assert isinstance(chart, Chart)
+    assert chart.scale == ("50,000", "25,000")
+    assert isinstance(sums, Facts)
+    assert sums.cells["Executions"].text == f"{45_678 * len(buckets.rows):,}"
