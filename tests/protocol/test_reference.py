@@ -30,7 +30,7 @@ from buddyd.protocol.notifications import (
     decode_notification,
     encode_notification,
 )
-from buddyd.server import session
+from buddyd.server import pending, refusals, sender, session
 
 REFERENCE = (Path(buddyd.protocol.__file__).parent / "README.md").read_text()
 # It refers to the sections of the six.
@@ -236,8 +236,8 @@ def test_the_bytes_of_the_encodings_are_what_they_say() -> None:
         ("requests without an answer", f"{session.MOST_PENDING}"),
         ("answers that the client has not read", f"{session.MOST_UNSENT_BYTES // 2**20} MiB"),
         ("time for a message to come", f"{session.MESSAGE_SECONDS:g} s"),
-        ("time without the client reading", f"{session.WRITE_SECONDS:g} s"),
-        ("time for an answer", f"{session.ANSWER_SECONDS:g} s"),
+        ("time without the client reading", f"{sender.WRITE_SECONDS:g} s"),
+        ("time for an answer", f"{pending.ANSWER_SECONDS:g} s"),
         ("subscriptions", f"{feed.MOST_PER_CONNECTION}; {feed.MOST_IN_ALL} "),
         ("executions that wait", f"{feed.MOST_WAITING:,}"),
     ],
@@ -271,7 +271,7 @@ def said_of(message: bytes) -> ErrorObject:
         request = decode_request(Encoding.JSON, message)
         decode_params(Encoding.JSON, request, METHODS[request.method].params)
     except (ProtocolError, InvalidParams) as error:
-        return session._described(error)
+        return refusals.described(error)
     raise AssertionError(message)
 
 
