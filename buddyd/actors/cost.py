@@ -50,10 +50,9 @@ class CostActor(ProjectionActor[Costs]):
                 return self.projection.past_findings(now, asked.limit, wanted(asked, now))
         raise TypeError(request)
 
-    async def checkpoint(self) -> int:
-        """Write what changed; what is told after it counts as told with it."""
+    def notice(self) -> None:
+        """Gather the budgets of which there is worse to report than was reported."""
         self._warnings += self.projection.take_warnings(self._clock())
-        return await super().checkpoint()
 
     def take_as_known(self, *, rebuilt: bool) -> None:
         """How the budgets are used is known."""

@@ -5,6 +5,7 @@ import sqlite3
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Generic, TypeVar
 
 import anyio
@@ -99,7 +100,7 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
             await self._catch_up()
         elif await self.complete():
             rebuilt = True
-        self.take_as_known(rebuilt=rebuilt)
+        self._unless_it_fails(partial(self.take_as_known, rebuilt=rebuilt))
         await self._catch_up()
 
     async def turn(self, envelopes: list[Envelope[ProjectionMessage]]) -> float | None:
@@ -136,6 +137,7 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
         """
         now = self._clock()
         self.projection.advance(now)
+        self._unless_it_fails(self.notice)
         self._unsaved.update({(c.part, c.key): c for c in self.projection.changes()})
         self.collect()
         deleted = 0
@@ -150,7 +152,7 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
         self.collected()
         self._saved_seq, self._hour = self.seq, hour_of(now)
         self._dirty_since = math.inf
-        self.report()
+        self._unless_it_fails(self.report)
         return deleted
 
     def collect(self) -> None:
@@ -186,12 +188,29 @@ class ProjectionActor(Actor[ProjectionMessage], Generic[P]):
         It was `rebuilt` from the journal, at least in part, or else taken up as it was put away.
         """
 
+    def notice(self) -> None:
+        """Gather what `report` will log; a checkpoint is about to be made.
+
+        What is noticed counts as reported once that is committed.
+        """
+
     def report(self) -> None:
-        """Log what is news.
+        """Log what was noticed.
 
         A checkpoint was just committed. One that is taken up later holds all that was reported,
         and of what was not, nothing: so whatever is found is reported once, restart or not.
         """
+
+    def _unless_it_fails(self, work: Callable[[], None]) -> None:
+        """Do what only tells of the projection, and changes nothing that an answer rests on.
+
+        A fault in that would come again with each checkpoint, and after each restart: it is logged,
+        and neither recording nor answering ends with it.
+        """
+        try:
+            work()
+        except Exception:
+            log.exception("what was found cannot be reported", actor=self.name)
 
     def _begin(self) -> None:
         self._settings = self._in_force()

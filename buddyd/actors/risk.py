@@ -61,19 +61,24 @@ class RiskActor(ProjectionActor[Risks]):
         wait = await super().turn(envelopes)
         now = self._clock()
         if not self._looked_at <= now < self._look_at:
-            self._looked_at = now
-            self._look_at = max(now + LOOK_SECONDS, self.projection.next_alarm(now, self._since))
-            if self.projection.has_untold_alarms(now, self._since):
-                self._checkpoint_soon()
-                self._announce()
+            self._looked_at, self._look_at = now, now + LOOK_SECONDS
+            self._unless_it_fails(self._look)
+            if self._seconds_to_checkpoint() <= 0.0:
                 return 0.0
         to_look = self._look_at - now
         return to_look if wait is None else min(wait, to_look)
 
-    async def checkpoint(self) -> int:
-        """Write what changed; what is told after it counts as told with it."""
+    def _look(self) -> None:
+        """See what time alone has made alarming, and when that may be next."""
+        now = self._looked_at
+        self._look_at = max(self._look_at, self.projection.next_alarm(now, self._since))
+        if self.projection.has_untold_alarms(now, self._since):
+            self._checkpoint_soon()
+            self._announce()
+
+    def notice(self) -> None:
+        """Gather what has become alarming."""
         self._alarms += self.projection.take_alarms(self._clock(), self._since)
-        return await super().checkpoint()
 
     @property
     def _since(self) -> float:

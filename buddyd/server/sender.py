@@ -13,15 +13,31 @@ WRITE_SECONDS = 30.0
 """How long a client may go without reading."""
 
 
+class Unsent:
+    """What waits on all connections together for their clients to read it."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        """Bytes; with more than this, memory is for those who read."""
+        self.bytes = 0
+
+    def has_room(self, more: int = 0) -> bool:
+        """Whether `more` bytes may wait as well."""
+        return self.bytes + more <= self.most
+
+
 class Sender:
     """Sends what it is given, in order. While something is in `due`, further answers are.
 
     `on_room` is called when something has left, and there may be room for more.
     """
 
-    def __init__(self, stream: Connection, due: Sized, on_room: Callable[[], None]) -> None:
+    def __init__(
+        self, stream: Connection, due: Sized, on_room: Callable[[], None], in_all: Unsent
+    ) -> None:
         self.unsent_bytes = 0
-        """What waits for the client to read it."""
+        """What waits for the client to read it; part of what does so `in_all`."""
+        self._in_all = in_all
         self._stream = stream
         self._due = due
         self._on_room = on_room
@@ -54,7 +70,7 @@ class Sender:
     def send(self, answer: bytes) -> None:
         """Send an answer."""
         self._unsent.append(answer)
-        self.unsent_bytes += len(answer)
+        self._count(len(answer))
         self._owed_bytes += len(answer)
         # With the last answer that is due, all goes out at once, and nobody has to be woken.
         if self._due or self._is_flushing:
@@ -88,16 +104,26 @@ class Sender:
         """Send nothing more, whatever waits."""
         self._writing.cancel()
 
+    def close(self) -> None:
+        """The connection has ended: what still waits goes with it."""
+        self.end_outlet()
+        self._count(-self.unsent_bytes)
+
+    def _count(self, change: int) -> None:
+        self.unsent_bytes += change
+        self._in_all.bytes += change
+
     def _notify(self, notification: bytes) -> None:
         self._unsent.append(notification)
-        self.unsent_bytes += len(notification)
+        self._count(len(notification))
         self._news.set()
 
     def _send_now(self) -> None:
         data = b"".join(self._unsent)
         rest = data[self._stream.send_now(data) :]
         self._unsent = [rest] if rest else []
-        self.unsent_bytes = self._owed_bytes = len(rest)
+        self._count(len(rest) - self.unsent_bytes)
+        self._owed_bytes = len(rest)
         if rest or self._is_finishing:
             self._news.set()
         if not rest:
@@ -115,7 +141,7 @@ class Sender:
             with anyio.fail_after(WRITE_SECONDS):
                 await self._stream.send(data[begin : begin + WRITE_BYTES])
         self._is_flushing = False
-        self.unsent_bytes -= len(data)
+        self._count(-len(data))
         self._owed_bytes -= owed
         self._sent_all()
 

@@ -42,7 +42,7 @@ from buddyd.server.outlet import Outlet
 from buddyd.server.pending import PendingRequests
 from buddyd.server.places import Place, Places
 from buddyd.server.refusals import Refused, described, error_object
-from buddyd.server.sender import Sender
+from buddyd.server.sender import Sender, Unsent
 
 log = structlog.get_logger()
 
@@ -53,6 +53,9 @@ MOST_PENDING = 128
 """Requests of one connection that may be unanswered; then nothing more is read from it."""
 MOST_UNSENT_BYTES = 1_048_576
 """Answers that may wait for the client to read them, likewise."""
+MOST_UNSENT_IN_ALL = 64 * 1_048_576
+"""Bytes that may wait for all clients together. With more, no large answer is added, and nothing
+more is read from those who have not read all of theirs."""
 LARGE_BYTES = 65_536
 """A message above this is large, and needs one of the server's places for large ones."""
 MOST_LARGE = 8
@@ -82,6 +85,8 @@ class SessionSettings(Struct, frozen=True):
     traffic: Traffic
     large: Places = msgspec.field(default_factory=lambda: Places(MOST_LARGE))
     """The places for large messages."""
+    unsent: Unsent = msgspec.field(default_factory=lambda: Unsent(MOST_UNSENT_IN_ALL))
+    """What waits for the clients of all of them."""
 
 
 class Session:
@@ -103,7 +108,7 @@ class Session:
         self._whole_by = math.inf
         self._pending = PendingRequests(self._conclude)
         self._room = anyio.Event()
-        self._sender = Sender(stream, self._pending.by_token, self._make_room)
+        self._sender = Sender(stream, self._pending.by_token, self._make_room, settings.unsent)
 
     async def run(self) -> None:
         """Serve until the client has gone, or has sent all and got all."""
@@ -120,7 +125,7 @@ class Session:
         finally:
             # The places of what was taken on are free once that is answered.
             self._place.give_up()
-            self._sender.end_outlet()
+            self._sender.close()
             self._pending.stop()
 
     def drain(self) -> None:
@@ -181,12 +186,15 @@ class Session:
 
     async def _until_room(self) -> None:
         """Wait while too much is unanswered, or not yet read by the client."""
-        while (
-            len(self._pending.by_token) >= MOST_PENDING
-            or self._sender.unsent_bytes >= MOST_UNSENT_BYTES
-        ):
+        while len(self._pending.by_token) >= MOST_PENDING or self._has_much_to_read:
             self._room = anyio.Event()
             await self._room.wait()
+
+    @property
+    def _has_much_to_read(self) -> bool:
+        """Whether its client had better read than ask."""
+        unsent = self._sender.unsent_bytes
+        return unsent >= MOST_UNSENT_BYTES or (unsent > 0 and not self._settings.unsent.has_room())
 
     async def _take(self, message: bytes) -> None:
         """Answer a message, or see to it that it will be answered."""
@@ -273,6 +281,10 @@ class Session:
         except Exception as error:
             # An integer beyond what MessagePack holds, say; it must not hurt the actor it is from.
             self._send_error(request_id, described(error))
+            return
+        if len(data) > LARGE_BYTES and not self._settings.unsent.has_room(len(data)):
+            reason = "Too much waits for clients that do not read it."
+            self._send_error(request_id, described(Unavailable(reason, 1.0)))
             return
         self._sender.send(data)
 

@@ -9,6 +9,8 @@ from msgspec import structs
 from structlog.testing import capture_logs
 
 from buddyd.actors import projecting
+from buddyd.domain.costs import Costs
+from buddyd.domain.findings import Case
 from buddyd.domain.journal import NANODOLLARS
 from buddyd.domain.settings import Budget, DomainSettings
 from buddyd.protocol.messages import GetRiskPatterns
@@ -305,3 +307,24 @@ async def test_what_could_not_be_put_away_is_told_when_it_can(path: Path, said: 
         await house.put_away()
         await house.put_away()
     assert alarms(said) == [("silent", "scout")]
+
+
+class Dumb(Costs):
+    """Counts as any other, but cannot say which budgets there is something to tell of."""
+
+    def take_warnings(self, now: float) -> list[Case]:
+        raise ZeroDivisionError(now)
+
+
+async def test_what_cannot_be_reported_stops_neither_answers_nor_checkpoints(path: Path) -> None:
+    async with at_work(path, new_costs=Dumb) as house:
+        with capture_logs() as said:
+            await house.record(execution(cost_actual=0.5))
+            await house.put_away("cost")
+        assert (await house.costs()).costing.execution_costs_24h == 0.5
+        assert house.child("cost").restarts == 0
+        assert [
+            (each["event"], each["actor"]) for each in said if each["log_level"] == "error"
+        ] == [("what was found cannot be reported", "cost")]
+    async with at_work(path) as house:
+        assert (await house.costs()).costing.execution_costs_24h == 0.5

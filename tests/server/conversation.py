@@ -18,7 +18,14 @@ from buddyd.runtime.channels import Deliver
 from buddyd.server.connection import Connection
 from buddyd.server.outlet import Outlet
 from buddyd.server.places import Places
-from buddyd.server.session import MOST_LARGE, Session, SessionSettings, Traffic
+from buddyd.server.sender import Unsent
+from buddyd.server.session import (
+    MOST_LARGE,
+    MOST_UNSENT_IN_ALL,
+    Session,
+    SessionSettings,
+    Traffic,
+)
 
 PONG = Pong(version="1", protocol=1, uptime_seconds=1.0)
 LIMIT = 4096
@@ -104,11 +111,14 @@ async def session(
     roles: frozenset[Role] = frozenset(Role),
     traffic: Traffic | None = None,
     large: Places | None = None,
+    unsent: Unsent | None = None,
 ) -> AsyncIterator[tuple[Conversation, Session]]:
     """A session and its client; afterwards the client hangs up, and the session has ended."""
     near, far = await pair()
     places = large or Places(MOST_LARGE)
-    served = Session(far, roles, SessionSettings(script, LIMIT, traffic or Traffic(), places))
+    waiting = unsent or Unsent(MOST_UNSENT_IN_ALL)
+    settings = SessionSettings(script, LIMIT, traffic or Traffic(), places, waiting)
+    served = Session(far, roles, settings)
 
     async def serve() -> None:
         async with far:

@@ -18,6 +18,7 @@ from buddyd.server import places as places_module
 from buddyd.server import sender as sender_module
 from buddyd.server import session as module
 from buddyd.server.places import Places
+from buddyd.server.sender import Unsent
 from buddyd.server.session import Session, Traffic
 from tests.server.conversation import LIMIT, PONG, Script, session, until
 
@@ -26,6 +27,7 @@ pytestmark = pytest.mark.anyio
 JSON, MSGPACK = Encoding.JSON, Encoding.MSGPACK
 PINGED = {"version": "1", "protocol": 1, "uptime_seconds": 1.0}
 BIG = Aggregation(timestamp="x" * 50_000, hours_written=0, commits=0)
+HUGE = Aggregation(timestamp="x" * 500_000, hours_written=0, commits=0)
 
 
 def ping(id_: object) -> dict[str, object]:
@@ -350,6 +352,40 @@ async def test_a_client_that_reads_slowly_gets_everything(
         for number in range(100):
             await anyio.lowlevel.checkpoint()
             assert (await client.hear())["id"] == number
+
+
+async def test_what_clients_do_not_read_is_bounded_for_all_of_them_together() -> None:
+    unsent = Unsent(1_000_000)
+    async with (
+        session(Script(HUGE), unsent=unsent) as (idle, _),
+        session(Script(HUGE), unsent=unsent) as (other, _),
+        session(Script(), unsent=unsent) as (small, _),
+    ):
+        await idle.say(ping(1), ping(2))
+        await until(lambda: not unsent.has_room(500_000))
+        # A large answer is for later; small ones come at once.
+        await other.say(ping(3))
+        assert (await other.hear())["error"]["data"] == {
+            "reason": "Too much waits for clients that do not read it.",
+            "retry_after_seconds": 1.0,
+        }
+        await small.say(ping(4))
+        assert (await small.hear())["id"] == 4
+        # Who reads makes room for everybody.
+        assert [(await idle.hear())["id"] for _ in range(2)] == [1, 2]
+        await until(lambda: unsent.bytes == 0)
+        await other.say(ping(5))
+        assert "result" in await other.hear()
+
+
+async def test_of_who_does_not_read_no_more_is_taken_while_too_much_waits() -> None:
+    script, unsent = Script(), Unsent(0)
+    async with session(script, unsent=unsent) as (client, served):
+        served._sender.send(b"x" * 1_000_000)
+        await client.say(ping(1))
+        await anyio.wait_all_tasks_blocked()
+        assert script.asked == []
+    assert unsent.bytes == 0
 
 
 # Time limits and the end
