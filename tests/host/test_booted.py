@@ -191,7 +191,7 @@ def test_a_stop_is_quick_and_clean_and_the_records_survive(service: Service) -> 
 
 SLOW = """\
 import time
-from buddyd import daemon
+from buddyd import program
 from buddyd.storage import database, recovery
 make_sound, close = recovery.make_sound, database.Database.close
 def slow_make_sound(*arguments):
@@ -201,7 +201,7 @@ async def slow_close(self):
     await close(self)
     time.sleep(4)
 recovery.make_sound, database.Database.close = slow_make_sound, slow_close
-daemon.main([])
+program.main([])
 """
 
 
