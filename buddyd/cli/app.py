@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar
 import click
 import msgspec
 
+from buddyd.cli.numbers import Number
 from buddyd.cli.render.cells import printable
 from buddyd.cli.render.shape import Shape, ShapeError, shaped
 from buddyd.cli.render.view import View
@@ -138,7 +139,7 @@ _GLOBAL_OPTIONS = [
     ),
     click.option(
         "--timeout",
-        type=click.FloatRange(min=0, min_open=True),
+        type=Number(min=0, min_open=True),
         metavar="SECONDS",
         expose_value=False,
         callback=_keep,

@@ -12,7 +12,14 @@ import msgspec
 from buddyd.cli import completing
 from buddyd.cli.render.cells import printable
 from buddyd.client.names import default_agent
-from buddyd.domain.execution import ErrorType, ExecutionId, Name, new_execution_id
+from buddyd.domain.execution import (
+    EARLIEST_TIME,
+    LATEST_TIME,
+    ErrorType,
+    ExecutionId,
+    Name,
+    new_execution_id,
+)
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -85,9 +92,13 @@ class Span(click.ParamType[float]):
 
 def _unix_seconds(text: str) -> float:
     try:
-        return float(text)
+        seconds = float(text)
     except ValueError:
         moment = datetime.fromisoformat(text)
+    else:
+        if not EARLIEST_TIME <= seconds <= LATEST_TIME:
+            raise ValueError(text)
+        return seconds
     # A time without a zone is the user's own.
     return (moment if moment.tzinfo else moment.astimezone()).astimezone(UTC).timestamp()
 

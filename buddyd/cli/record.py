@@ -5,6 +5,7 @@ from msgspec import UNSET
 
 from buddyd.cli import params
 from buddyd.cli.app import App, examples, global_options, pass_app
+from buddyd.cli.numbers import Number
 from buddyd.cli.render import cells
 from buddyd.cli.render.view import Facts, View
 from buddyd.client import calls
@@ -18,7 +19,7 @@ from buddyd.domain.execution import (
     new_execution_id,
 )
 
-_DOLLARS = click.FloatRange(0, MAX_COST_DOLLARS)
+_DOLLARS = Number(0, MAX_COST_DOLLARS)
 
 
 @click.command(
@@ -30,7 +31,7 @@ _DOLLARS = click.FloatRange(0, MAX_COST_DOLLARS)
 @params.tool_option("What was executed.")
 @click.option(
     "--duration",
-    type=click.FloatRange(0, MAX_DURATION_SECONDS),
+    type=Number(0, MAX_DURATION_SECONDS),
     metavar="SECONDS",
     required=True,
     help="How long it took.",

@@ -21,6 +21,7 @@ from buddyd.domain.meter import DAY, Point, follow
 from buddyd.domain.projection import Table
 from buddyd.domain.settings import Budget
 from buddyd.domain.windows import HOUR, in_words, rfc3339
+from buddyd.domain.wording import dollars
 
 MOST_SERVICES = 100
 """Services that are remembered; the one reported longest ago makes room."""
@@ -265,5 +266,4 @@ def _told(time: float | None) -> str | None:
 
 
 def _money(nanodollars: float) -> str:
-    dollars = nanodollars / NANODOLLARS
-    return f"${dollars:,.2f}" if dollars >= 1 or not dollars else f"${dollars:.4g}"
+    return dollars(nanodollars / NANODOLLARS)

@@ -1,6 +1,5 @@
 """Findings in words and in the units of the answers, and those of two actors together."""
 
-import math
 from datetime import datetime
 
 from msgspec.structs import replace
@@ -17,7 +16,7 @@ from buddyd.domain.answers import (
 from buddyd.domain.findings import RANKS, BudgetFacts, Case
 from buddyd.domain.journal import MICROSECONDS, NANODOLLARS
 from buddyd.domain.windows import rfc3339
-from buddyd.domain.wording import significant
+from buddyd.domain.wording import dollars, significant
 
 FINDINGS_SHOWN = 50
 """Of those that last."""
@@ -91,7 +90,7 @@ def _summary(case: Case) -> str:
         failed=case.failed or 0,
         error=case.error_type,
         tasks="1 task" if case.waiting == 1 else f"{case.waiting:,} tasks" if case.waiting else "",
-        dollars=_dollars(value),
+        dollars=dollars(value),
         seconds=significant(value),
         ratio=_ratio(case) or 0.0,
     )
@@ -100,13 +99,6 @@ def _summary(case: Case) -> str:
 def _of_budget(case: Case, facts: BudgetFacts) -> str:
     budget = budgets.named(facts.scope, facts.name, facts.period, case.usual or 0.0)
     return budgets.expected(budget, case.value or 0.0, facts.rate, facts.lasts_until)
-
-
-def _dollars(value: float) -> str:
-    """With three digits that say something, however little it is."""
-    if value >= 1.0 or not value:
-        return f"${value:,.2f}"
-    return f"${value:.{2 - math.floor(math.log10(value))}f}"
 
 
 def _evidence(case: Case) -> Evidence:

@@ -105,6 +105,12 @@ def test_an_error_cannot_drive_the_terminal() -> None:
         ["record", "--tool", "x" * 257, "--duration", "1"],
         ["record", "--tool", os.fsdecode(b"\xff"), "--duration", "1"],
         ["record", "--tool", "x", "--duration", "1", "--finished-at", "yesterday"],
+        ["record", "--tool", "w", "--duration", "nan"],
+        ["record", "--tool", "w", "--duration", "1", "--cost", "nan"],
+        ["record", "--tool", "w", "--duration", "1", "--finished-at", "inf"],
+        ["export", "--since", "nan"],
+        ["--timeout", "nan", "ping"],
+        ["--timeout", "inf", "ping"],
     ],
 )
 def test_wrong_usage_is_code_2_and_asks_no_daemon(arguments: list[str]) -> None:
@@ -167,6 +173,7 @@ def test_a_verb_loads_only_what_it_needs() -> None:
                 "buddyd.cli.completing",
                 "buddyd.cli.entry",
                 "buddyd.cli.main",
+                "buddyd.cli.numbers",
                 "buddyd.cli.params",
                 "buddyd.cli.render",
                 "buddyd.cli.render.agents",

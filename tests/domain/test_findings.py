@@ -235,7 +235,7 @@ def test_a_price_that_rose_is_told_as_it_is_now_and_not_by_one_execution(told: T
 def test_a_cost_is_told_however_little_it_is(told: Told) -> None:
     told.records(NOW, *[{"cost_actual": 2e-6}] * 10, {"cost_actual": 31e-6})
     summary = one(history(told, NOW, "cost_spike")).summary
-    assert summary == "search cost scout $0.0000310 once, 15.5 times the usual."
+    assert summary == "search cost scout $0.000031 once, 15.5 times the usual."
 
 
 @pytest.mark.parametrize(("waiting", "tasks"), [(1, "1 task"), (1200, "1,200 tasks")])

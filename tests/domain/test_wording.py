@@ -11,7 +11,7 @@ from buddyd.domain.findings import Case
 from buddyd.domain.recommendations import Trouble, recommend
 from buddyd.domain.reporting import describe
 from buddyd.domain.settings import DomainSettings
-from buddyd.domain.wording import significant
+from buddyd.domain.wording import dollars, significant
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,22 @@ def test_no_number_has_an_exponent_and_every_one_its_digits(value: float, digits
     )
     assert len(text.replace(",", "").replace(".", "").strip("-0")) <= digits
     assert "." not in text or text[-1] not in "0."
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "$0.00"),
+        (0.5, "$0.50"),
+        (0.125, "$0.125"),
+        (0.000_01, "$0.00001"),
+        (0.9999, "$1.00"),
+        (1.0, "$1.00"),
+        (1234.5, "$1,234.50"),
+    ],
+)
+def test_money_is_told_in_cents_or_with_three_digits(value: float, text: str) -> None:
+    assert dollars(value) == text
 
 
 def test_a_slow_tool_and_a_dear_fallback_are_told_without_an_exponent() -> None:
