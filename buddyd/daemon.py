@@ -1,7 +1,7 @@
 """The composition root: what the daemon is made of, and the story of its life.
 
-Configuration, log, storage, channels, actors, server, notify: read from top to bottom it is the
-start; the way back is the stop, in reverse order.
+Storage, channels, actors, server, notify: read from top to bottom it is the start; the way back is
+the stop, in reverse order. Configuration and log come before it, in `program.py`.
 """
 
 import signal

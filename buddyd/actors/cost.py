@@ -1,6 +1,7 @@
 """Cost: usage, costs, what storing the records takes, and budgets that are used up."""
 
 from collections.abc import Callable
+from functools import partial
 
 import structlog
 
@@ -62,9 +63,9 @@ class CostActor(ProjectionActor[Costs]):
 
     def report(self) -> None:
         """Log the budgets that are used up, or will be before their period ends."""
-        for case in self._warnings:
-            self._report_one(case)
-        self._warnings = []
+        warnings, self._warnings = self._warnings, []
+        for case in warnings:
+            self._unless_it_fails(partial(self._report_one, case))
 
     def _report_one(self, case: Case) -> None:
         found, facts = describe(case, self._clock()), case.budget

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import structlog
 
@@ -115,24 +116,25 @@ class RiskActor(ProjectionActor[Risks]):
         """Log the unusual costs since, and what has become alarming."""
         if self._told_seq is None:
             return
-        for anomaly in self.projection.anomalies_after(self._told_seq):
+        since, self._told_seq = self._told_seq, self.seq
+        alarms, self._alarms = self._alarms, []
+        for anomaly in self.projection.anomalies_after(since):
             if anomaly.unusual:
-                _report_cost(anomaly)
-        self._told_seq = self.seq
-        self._report_alarms()
+                self._unless_it_fails(partial(_report_cost, anomaly))
+        for found in alarms:
+            self._unless_it_fails(partial(_report_alarm, found))
 
-    def _report_alarms(self) -> None:
-        for found in self._alarms:
-            log.warning(
-                "alarming finding",
-                finding_id=found.finding_id,
-                kind=found.kind,
-                agent_id=found.agent_id,
-                tool_name=found.tool_name,
-                task_id=found.task_id,
-                summary=found.summary,
-            )
-        self._alarms = []
+
+def _report_alarm(found: RiskFinding) -> None:
+    log.warning(
+        "alarming finding",
+        finding_id=found.finding_id,
+        kind=found.kind,
+        agent_id=found.agent_id,
+        tool_name=found.tool_name,
+        task_id=found.task_id,
+        summary=found.summary,
+    )
 
 
 def _report_cost(anomaly: CostAnomaly) -> None:

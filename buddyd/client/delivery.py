@@ -83,11 +83,9 @@ class Delivery:
         Raises Unreachable, Unavailable, or DaemonError where this user may not record: then
         nothing has changed.
         """
-        # In this order: what is put there meanwhile is not among the lost.
-        waiting, end = segment.waiting, segment.size
         lines = segment.read(self._most)
         if not lines:
-            return self._give_up(segment, waiting, end)
+            return self._give_up(segment)
         batch, problem = _readable_start(lines)
         if not batch:
             return self._refuse(segment, lines[0], problem)
@@ -121,13 +119,13 @@ class Delivery:
         segment.mark(line.end)
         return Settled(refused=1)
 
-    def _give_up(self, segment: Segment, waiting: int, end: int) -> Settled:
-        """The rest of the file up to `end` is gone: go on behind it."""
+    def _give_up(self, segment: Segment) -> Settled:
+        """The rest of the file is gone, and nothing is put into it any more: go on behind it."""
         self._dead_letters.say(
             f"Executions are lost: another program has truncated {segment.path or 'the spool'}"
         )
-        segment.mark(end)
-        return Settled(lost=waiting)
+        segment.mark(segment.size)
+        return Settled(lost=segment.waiting)
 
 
 def deliver_left(socket: Path, folder: Path) -> None:

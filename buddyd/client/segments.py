@@ -124,6 +124,11 @@ class Segment:
         return self.size >= SEGMENT_BYTES
 
     @property
+    def was_truncated(self) -> bool:
+        """Whether another program has made it shorter: what is put into it would follow a hole."""
+        return os.fstat(self._descriptor).st_size < self.size
+
+    @property
     def done(self) -> bool:
         """Whether all that is in it has been delivered."""
         return self.delivered >= self.size

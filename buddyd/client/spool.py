@@ -91,6 +91,9 @@ class Spool:
                     self._adopted.remove(segment)
                     segment.close()
                 return
+            if segment.done:
+                # Of a segment that another program has damaged, not all can be told apart.
+                records = segment.waiting
             segment.waiting -= records
             self.settled += records
             # The last one is where the next record goes, until it is worn.
@@ -115,7 +118,7 @@ class Spool:
     def _append(self, data: bytes) -> Segment:
         self._make_room(len(data))
         last = self._own[-1] if self._own else None
-        if last is None or last.full or not last.in_file:
+        if last is None or last.full or not last.in_file or last.was_truncated:
             make_folder(self.folder)
             last = Segment.create(self.folder)
             self._own.append(last)

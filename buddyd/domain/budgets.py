@@ -135,11 +135,18 @@ def named(scope: BudgetScope, name: str | None, period: ReportedPeriod, limit: f
     return f"The budget of {_money(limit)}{_PERIODS[period]}{whom}"
 
 
-def expected(budget: str, used: float, rate: float, lasts_until: float | None) -> str:
-    """How long a budget will last at `rate` an hour, or that it is used up, where that is None."""
+def expected(
+    budget: str, used: float, rate: float, lasts_until: float | None, end: float = math.inf
+) -> str:
+    """How long a budget will last at `rate` an hour, or that it is used up, where that is None.
+
+    That may be a little after its period has ended, at `end`.
+    """
     spent = f"{_money(used)} of it is spent."
     if lasts_until is None:
         return f"{budget} is used up: {spent}"
+    if lasts_until >= end:
+        return f"{budget} is close to being used up: {spent}"
     until = f"{in_words(lasts_until)} at {_money(round(rate))} an hour"
     return f"{budget} will last until {until}; {spent}"
 

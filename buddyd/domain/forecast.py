@@ -10,7 +10,7 @@ Angelopoulos et al. 2023).
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from math import exp
 from operator import mul
 
@@ -240,22 +240,6 @@ class Backcast(Struct, frozen=True):
     """Mean absolute error; None while nothing could be compared."""
     coverage: float | None
     """The share of the values that lay in their intervals; None while there were none."""
-
-
-def predictions(
-    values: Iterable[float], hours: Iterable[int], width: float
-) -> Iterator[Prediction]:
-    """After each value of a series, the forecast of the next one.
-
-    `hours` are the hours of the day of each window and of the next one, `width` is their length in
-    seconds.
-    """
-    forecaster = Forecaster(width)
-    of_day = iter(hours)
-    hour = next(of_day)
-    for value, next_hour in zip(values, of_day, strict=True):
-        yield forecaster.observe(value, hour, next_hour)
-        hour = next_hour
 
 
 class Backcaster:

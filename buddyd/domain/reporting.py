@@ -98,7 +98,8 @@ def _summary(case: Case) -> str:
 
 def _of_budget(case: Case, facts: BudgetFacts) -> str:
     budget = budgets.named(facts.scope, facts.name, facts.period, case.usual or 0.0)
-    return budgets.expected(budget, case.value or 0.0, facts.rate, facts.lasts_until)
+    end = case.last + case.lasts
+    return budgets.expected(budget, case.value or 0.0, facts.rate, facts.lasts_until, end)
 
 
 def _evidence(case: Case) -> Evidence:

@@ -283,7 +283,7 @@ def _parse_error(
         case RecursionError():
             reason = "It is nested too deeply"
         case UnicodeDecodeError():
-            reason = "A text in it is not UTF-8"
+            reason = "Some text in it is not UTF-8"
         case _:
             reason = str(error)
     message = f"The message is not valid {name}: {ended(lowered(reason))}"

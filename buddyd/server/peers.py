@@ -11,16 +11,21 @@ from functools import partial
 from typing import NamedTuple
 
 import anyio
+import structlog
 
 from buddyd import config
 from buddyd.protocol.messages import Role
 from buddyd.runtime import background
+
+log = structlog.get_logger()
 
 _CREDENTIALS = struct.Struct("iII")
 _EVERY_ROLE = frozenset(Role)
 _ROOT = 0
 _MEMBERSHIP_SECONDS = 60.0
 _MOST_MEMBERSHIPS = 1_024
+_PATIENCE_SECONDS = 10.0
+"""How long the first lookup of a user is waited for."""
 _MOST_LOOKUPS = 16
 """Users who are looked up side by side; further ones wait, for the user database is slow then."""
 
@@ -44,8 +49,9 @@ class AccessPolicy:
 
     Names are resolved when it is made, which raises ConfigurationError for an unknown one and may
     take a moment, and a change of the user database shows in a new policy. Who is in which group
-    is asked when it matters, and anew after a minute. A user database that does not answer keeps
-    those waiting of whom it has never told; for others counts what it told last.
+    is asked when it matters, and again after a minute. A user database that does not answer keeps
+    those of whom it has never told waiting for some seconds, and then they are in no group; for
+    others counts what it told last.
     """
 
     def __init__(
@@ -73,10 +79,19 @@ class AccessPolicy:
         return frozenset(held)
 
     async def _groups(self, uid: int) -> frozenset[int]:
-        """The gids that the user database gives `uid`, as it told last."""
-        while (known := self._memberships.get(uid)) is None:
-            self._look_up(uid)
-            await self._found.wait()
+        """The gids that the user database gives `uid`, as it told last.
+
+        None where it has never told, and does not within some seconds: whoever waits for that
+        keeps a connection from others.
+        """
+        with anyio.move_on_after(_PATIENCE_SECONDS):
+            while uid not in self._memberships:
+                self._look_up(uid)
+                await self._found.wait()
+        known = self._memberships.get(uid)
+        if known is None:
+            log.warning("the user database does not answer", uid=uid, seconds=_PATIENCE_SECONDS)
+            return frozenset()
         if self._clock() - known.asked_at >= _MEMBERSHIP_SECONDS:
             self._look_up(uid)
         return known.groups

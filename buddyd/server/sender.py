@@ -49,6 +49,7 @@ class Sender:
         self._writing = anyio.CancelScope()
         self._is_flushing = False
         self._is_finishing = False
+        self._is_closed = False
 
     @property
     def owes_nothing(self) -> bool:
@@ -68,7 +69,9 @@ class Sender:
                     await self._wait_for_news()
 
     def send(self, answer: bytes) -> None:
-        """Send an answer."""
+        """Send an answer, unless the connection has ended."""
+        if self._is_closed:
+            return
         self._unsent.append(answer)
         self._count(len(answer))
         self._owed_bytes += len(answer)
@@ -105,8 +108,10 @@ class Sender:
         self._writing.cancel()
 
     def close(self) -> None:
-        """The connection has ended: what still waits goes with it."""
+        """The connection has ended: what still waits goes with it, and what still comes."""
+        self._is_closed = True
         self.end_outlet()
+        self._unsent.clear()
         self._count(-self.unsent_bytes)
 
     def _count(self, change: int) -> None:

@@ -19,6 +19,7 @@ import structlog
 
 from buddyd.errors import StorageBroken, StorageRefused
 from buddyd.storage import recovery
+from buddyd.storage.folders import size_of
 from buddyd.storage.log_size import LogKeeper
 from buddyd.storage.ownership import Ownership, Past, sole_owner
 from buddyd.storage.schema import APPLICATION_ID, migrate, schema_version
@@ -112,7 +113,7 @@ class Database:
 
     def size_on_disk(self) -> int:
         """What the database and its write-ahead log take, in bytes."""
-        return _size(self.path) + _size(self._log_path)
+        return size_of(self.path) + size_of(self._log_path)
 
     async def close(self) -> None:
         """Close every connection; the last one leaves a single file behind."""
@@ -253,14 +254,6 @@ def _circumstance(path: Path) -> str:
     if place.f_bavail * place.f_frsize < NEEDED_BYTES:
         return "; the disk is full"
     return ""
-
-
-def _size(path: Path) -> int:
-    """In bytes; 0 where there is no such file, or none any more."""
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -17,6 +17,14 @@ def make_folder(folder: Path) -> None:
     sync(folder.parent)
 
 
+def size_of(file: Path) -> int:
+    """In bytes; 0 where there is no such file, or none any more. Opens nothing."""
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0
+
+
 def sync(place: Path) -> None:
     """Have a file, or the names in a folder, on the disk; raises OSError.
 

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import structlog
 
+from buddyd.storage.folders import size_of
+
 log = structlog.get_logger()
 
 PAGES = 1000
@@ -54,7 +56,7 @@ class LogKeeper:
 
     def _watch(self, connection: sqlite3.Connection, *, emptied: bool) -> None:
         """Say when the log outgrows its limit, and cut it short when it may be."""
-        size = self._log.stat().st_size
+        size = size_of(self._log)
         if size <= self._limit:
             self._warned = False
         elif not emptied and not self._warned:
@@ -66,4 +68,4 @@ class LogKeeper:
             )
         elif emptied:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            log.info("the write-ahead log is short again", bytes=self._log.stat().st_size)
+            log.info("the write-ahead log is short again", bytes=size_of(self._log))

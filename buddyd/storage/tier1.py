@@ -15,8 +15,8 @@ from buddyd.protocol.messages import GetExecutions
 
 MOST_BYTES = 8 * 1024 * 1024
 """About how large a page may be. Ten thousand records with names of the usual length take half."""
-OTHER_BYTES = 300
-"""What a record takes in an answer beside its texts, at the most."""
+OTHER_BYTES = 320
+"""What a record takes in an answer beside its texts, at the most; escapes in these not counted."""
 
 COLUMNS = """
 seq, execution_id, task_id, agent_id, tool_name, duration_seconds, success, finished_at,

@@ -328,3 +328,25 @@ async def test_what_cannot_be_reported_stops_neither_answers_nor_checkpoints(pat
         ] == [("what was found cannot be reported", "cost")]
     async with at_work(path) as house:
         assert (await house.costs()).costing.execution_costs_24h == 0.5
+
+
+async def test_a_finding_that_cannot_be_told_keeps_no_other_from_being_told_once(
+    path: Path, said: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with at_work(path) as house:
+        actor = house.actors["cost"]
+        report_one = actor._report_one  # type: ignore[attr-defined]
+
+        def report_but_the_first(case: Case) -> None:
+            if case.budget is not None and case.budget.period == "day":
+                raise ZeroDivisionError
+            report_one(case)
+
+        monkeypatch.setattr(actor, "_report_one", report_but_the_first)
+        limits = [Budget(limit=NANODOLLARS, period=period) for period in ("day", "month")]  # type: ignore[arg-type]
+        house.reconfigure(DomainSettings(budgets=tuple(limits)))
+        await spend(house, 0.0)
+        await spend(house, 2.0)
+        await spend(house, 2.0)
+    assert budgets(said) == ["alarm"]
+    assert [each["event"] for each in said].count("what was found cannot be reported") == 1

@@ -9,13 +9,13 @@ are in percentage points of what an agent can do at once.
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from statistics import fmean as mean
 
 from msgspec import Struct
 
 from buddyd.domain.capacity import Capacity
-from buddyd.domain.forecast import Prediction, predictions
+from buddyd.domain.forecast import Forecaster, Prediction
 from buddyd.domain.journal import MICROSECONDS, ExecutionRecorded, microseconds
 from buddyd.domain.load import Concurrency
 from buddyd.domain.segment import segments
@@ -175,6 +175,22 @@ def _day(
             others = (load[at - 1], average, yesterday, 0.0, facts.rule_of_thumb)
             yield facts.window(load[at], made[at - 1], others)
         average += LEVEL_GAIN * (load[at] - average)
+
+
+def predictions(
+    values: Iterable[float], hours: Iterable[int], width: float
+) -> Iterator[Prediction]:
+    """After each value of a series, the forecast of the next one.
+
+    `hours` are the hours of the day of each window and of the next one, `width` is their length in
+    seconds.
+    """
+    forecaster = Forecaster(width)
+    of_day = iter(hours)
+    hour = next(of_day)
+    for value, next_hour in zip(values, of_day, strict=True):
+        yield forecaster.observe(value, hour, next_hour)
+        hour = next_hour
 
 
 class Facts(Struct, frozen=True):

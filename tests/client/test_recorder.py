@@ -695,6 +695,24 @@ def test_a_segment_that_another_program_truncated_holds_up_no_other_record(
     assert any(f"truncated {segment}" in record.getMessage() for record in caplog.records)
 
 
+def test_what_is_recorded_after_a_segment_was_truncated_is_delivered(spool: Path) -> None:
+    ledger = Ledger()
+    with running(ledger) as peer:
+        peer.stop()
+        with recording(peer, spool) as recorder:
+            for number in range(5):
+                recorder.record_execution(f"lost-{number}", *RECORD[1:])
+            assert not recorder.flush(0.2)
+            [segment] = spool.glob("*.spool")
+            os.truncate(segment, HEADER_BYTES + 10)
+            recorder.record_execution("kept", *RECORD[1:])
+            assert not recorder.flush(0.2)
+            peer.start()
+            assert recorder.flush(10)
+            assert recorder.statistics.spooled == 0
+    assert tasks(ledger) == ["kept"]
+
+
 def test_what_was_delivered_does_not_pile_up_on_disk(spool: Path) -> None:
     ledger = Ledger()
     with running(ledger) as peer, recording(peer, spool) as recorder:

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buddyd.domain.forecast import Backcast, Backcaster, Prediction
-from buddyd.domain.forecast import predictions as forecasts
 from tests.backtest import synthetic
+from tests.backtest.forecasts import predictions as forecasts
 from tests.oracle import outlook
 from tests.support.workloads import examples
 

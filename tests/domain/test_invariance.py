@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from buddyd.domain.anomalies import Baseline
 from buddyd.domain.capacity import Capacity
-from buddyd.domain.forecast import predictions
 from buddyd.domain.journal import AgentReported, ExecutionRecorded, JournalEntry
 from buddyd.domain.segment import segments
 from buddyd.domain.settings import DomainSettings
 from buddyd.domain.tools import Tools
+from tests.backtest.forecasts import predictions
 from tests.support.workloads import examples
 
 HOUR, DAY = 3600.0, 86_400.0

@@ -97,7 +97,11 @@ def test_it_ends_when_spending_slows_down_and_not_a_little_before() -> None:
         for at in (time("2026-07-02T09:00") + n * QUARTER for n in range(60))
         if host.use(at).exhausted_at is None
     )
-    assert one(lasting(host, slower)).finding_id == warned.finding_id
+    relieved = one(lasting(host, slower))
+    assert relieved.finding_id == warned.finding_id
+    assert relieved.summary == (
+        "The budget of $24.00 a day is close to being used up: $11.20 of it is spent."
+    )
     ended = one(history(host, time("2026-07-02T23:59")))
     assert ended.ended is not None
     assert rfc3339(slower) < ended.ended < rfc3339(time("2026-07-02T20:00"))

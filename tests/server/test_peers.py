@@ -11,6 +11,7 @@ import pytest
 from buddyd.config import Access
 from buddyd.errors import ConfigurationError
 from buddyd.protocol.messages import Role
+from buddyd.server import peers
 from buddyd.server.peers import AccessPolicy, Peer, credentials
 
 pytestmark = pytest.mark.anyio
@@ -145,6 +146,9 @@ async def test_a_user_database_that_hangs_keeps_only_those_waiting_whom_it_never
     assert waiting.cancelled_caught
     # Once each, whoever comes meanwhile.
     assert len(asked) == 2
+    # Of whom it has never told, the groups are given up after a while.
+    monkeypatch.setattr(peers, "_PATIENCE_SECONDS", 0.05)
+    assert await policy.roles(peer(uid=999)) == {Role.ADMIN}
     answers.set()
     with anyio.fail_after(10):
         assert await policy.roles(peer(uid=999)) == {Role.ADMIN}

@@ -378,6 +378,17 @@ async def test_what_clients_do_not_read_is_bounded_for_all_of_them_together() ->
         assert "result" in await other.hear()
 
 
+async def test_answers_to_a_client_that_has_gone_do_not_count_as_waiting() -> None:
+    script, unsent = Script(None), Unsent(1_000_000)
+    async with session(script, unsent=unsent) as (client, _):
+        await client.say(ping(1), ping(2))
+        await until(lambda: len(script.delivers) == 2)
+    # They came with the end of the session, and after it.
+    for deliver in script.delivers:
+        deliver(HUGE)
+    assert unsent.bytes == 0
+
+
 async def test_of_who_does_not_read_no_more_is_taken_while_too_much_waits() -> None:
     script, unsent = Script(), Unsent(0)
     async with session(script, unsent=unsent) as (client, served):

@@ -72,6 +72,17 @@ async def test_closing_leaves_a_single_file_and_the_lock(path: Path) -> None:
     assert {file.name for file in path.parent.iterdir()} == {"analytics.db", "analytics.db.lock"}
 
 
+async def test_a_log_that_was_deleted_is_noticed_with_the_next_transaction(path: Path) -> None:
+    async with open_database(path) as database:
+        for number in range(300):
+            await database.write(
+                lambda connection, number=number: insert_id(connection, f"{number}")  # type: ignore[misc]
+            )
+        Path(f"{path}-wal").unlink()  # noqa: ASYNC240 - it takes no time
+        with pytest.raises(StorageBroken, match="deleted or replaced"):
+            await database.write(lambda connection: insert_id(connection, "lost"))
+
+
 @pytest.mark.parametrize(("durability", "level"), [("full", 2), ("normal", 1)])
 async def test_durability_is_what_sqlite_calls_synchronous(
     path: Path, durability: module.Durability, level: int
