@@ -24,7 +24,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     # The words that all share.
     "buddyd.errors": frozenset(),
     "buddyd.paths": frozenset({"buddyd.errors"}),
-    "buddyd.config": frozenset({"buddyd.errors", "buddyd.paths"}),
+    "buddyd.config": frozenset({"buddyd.errors", "buddyd.paths", "buddyd.config_wording"}),
+    "buddyd.config_wording": frozenset(),
     "buddyd.events": frozenset(),
     "buddyd.log": frozenset({"buddyd.errors", "buddyd.config", "buddyd.events"}),
     "buddyd.systemd": frozenset({"buddyd.errors"}),
