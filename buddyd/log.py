@@ -13,9 +13,7 @@ structlog draws tracebacks with rich where it finds it, which takes 5 MB of memo
 here; it does not find it where this module is imported before structlog.
 """
 
-import json
 import logging
-import math
 import os
 import re
 import select
@@ -25,13 +23,13 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from itertools import islice
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, NamedTuple, cast
 
 from buddyd.errors import ConfigurationError
 from buddyd.events import RateLimit, message_id
+from buddyd.log_text import Event, console_line, json_line, sentence, text
 
 _modules = cast("dict[str, ModuleType | None]", sys.modules)
 _modules.setdefault("rich", None)  # An import of what is None fails.
@@ -49,13 +47,7 @@ if _modules["rich"] is None:
 
 JOURNAL = Path("/run/systemd/journal/socket")
 IDENTIFIER = "buddyd"
-LONGEST_VALUE = 16_384
-"""Characters of one value, a traceback among them, that are logged; what is cut is said."""
-
 _FRAMES = 50
-_ITEMS = 100
-_DEPTH = 4
-_LARGEST_INTEGER = 2**63
 _JOURNAL_KEY_LENGTH = 64
 
 
@@ -74,9 +66,7 @@ _LEVELS = {
     "error": _Level(logging.ERROR, 3, "\x1b[31m"),
     "critical": _Level(logging.CRITICAL, 2, "\x1b[1;31m"),
 }
-_PLAIN = "\x1b[0m"
 
-Event = dict[str, Any]
 Send = Callable[[Event], bool]
 Format = Literal["auto", "journald", "console", "json"]
 
@@ -150,9 +140,13 @@ def _sender(chosen: Format, fd: int, journal: Path) -> Send:
         return _journal_sender(journal)
     lines = _Lines(fd)
     if chosen == "json":
-        return lambda event: lines.send(_json_line(event))
+        return lambda event: lines.send(json_line(event))
     colours = os.isatty(fd) and not os.environ.get("NO_COLOR")
-    return lambda event: lines.send(_console_line(event, colours=colours))
+    return lambda event: lines.send(console_line(event, _colour(event) if colours else ""))
+
+
+def _colour(event: Event) -> str:
+    return _LEVELS[event["level"]].colour
 
 
 # From a call to an event
@@ -291,79 +285,6 @@ class _Lines:
         return data
 
 
-def _json_line(event: Event) -> bytes:
-    event["timestamp"] = _utc(event["timestamp"])
-    return json.dumps(_jsonable(event)).encode() + b"\n"
-
-
-def _utc(seconds: float) -> str:
-    """Unix seconds in RFC 3339, to the millisecond."""
-    whole, rest = divmod(round(seconds * 1000), 1000)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole)) + f".{rest:03d}Z"
-
-
-def _jsonable(value: object, depth: int = _DEPTH) -> object:
-    """`value` as JSON can carry it; what it cannot, and what lies too deep, as text."""
-    match value:
-        case None | bool():
-            return value
-        case int() if abs(value) < _LARGEST_INTEGER:
-            return int(value)
-        case float() if math.isfinite(value):
-            return float(value)
-        case dict() if depth:
-            items = islice(value.items(), _ITEMS)
-            return {_text(key): _jsonable(item, depth - 1) for key, item in items}
-        case list() | tuple() if depth:
-            return [_jsonable(item, depth - 1) for item in value[:_ITEMS]]
-    return _text(value)
-
-
-def _console_line(event: Event, *, colours: bool) -> bytes:
-    """The line that a person reads: local time, level, sentence."""
-    clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event["timestamp"]))
-    level = f"{event['level']:<8}"
-    if colours:
-        level = f"{_LEVELS[event['level']].colour}{level}{_PLAIN}"
-    return f"{clock} {level} {_sentence(event)}\n".encode()
-
-
-def _sentence(event: Event) -> str:
-    """The event and its values on one line, then the traceback, indented."""
-    silent = ("timestamp", "level", "event", "exception")
-    pairs = (f" {_escape(key)}={_value(event[key])}" for key in event if key not in silent)
-    trace = _text(event.get("exception", ""))
-    lines = "".join(f"\n    {_escape(line)}" for line in trace.split("\n") if line)
-    return _escape(_text(event["event"])) + "".join(pairs) + lines
-
-
-def _value(value: object) -> str:
-    """A value as one word, or in quotes with what cannot be printed escaped."""
-    text = _text(value)
-    bare = text and text.isprintable() and not re.search(r"[ =\"'\\]", text)
-    return text if bare else repr(text)
-
-
-def _escape(text: str) -> str:
-    return text if text.isprintable() else repr(text)[1:-1]
-
-
-def _text(value: object) -> str:
-    try:
-        return _clip(value if isinstance(value, str) else str(value))
-    except Exception as failure:
-        return f"<{type(value).__qualname__} that cannot be shown: {type(failure).__qualname__}>"
-
-
-def _clip(text: str) -> str:
-    """`text` without its middle where it is too long: a traceback tells most at its end."""
-    excess = len(text) - LONGEST_VALUE
-    if excess <= 0:
-        return text
-    head = LONGEST_VALUE // 4
-    return f"{text[:head]} [… {excess} characters left out …] {text[head + excess :]}"
-
-
 # The journal's native protocol
 
 
@@ -400,7 +321,7 @@ def _journal_fields(event: Event) -> Iterator[tuple[str, int | bytes]]:
         yield f"CODE_{field}", _journal_bytes(event.pop(key, ""))
     yield "SYSLOG_IDENTIFIER", IDENTIFIER.encode()
     yield "PRIORITY", _LEVELS[event["level"]].priority
-    yield "MESSAGE", _journal_bytes(_sentence(event))
+    yield "MESSAGE", _journal_bytes(sentence(event))
     if known := message_id(event):
         yield "MESSAGE_ID", known.encode()
     # The journal has its own clock.
@@ -415,4 +336,4 @@ def _journal_key(key: str) -> str:
 
 
 def _journal_bytes(value: object) -> bytes:
-    return _text(value).encode(errors="backslashreplace")
+    return text(value).encode(errors="backslashreplace")

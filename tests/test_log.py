@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from buddyd import log
 from buddyd.errors import ConfigurationError
 from buddyd.events import MESSAGE_IDS, MOST_EVENTS, MOST_LINES, PERIOD_SECONDS, RateLimit
+from buddyd.log_text import LONGEST_VALUE
 
 ESCAPE = "\x1b[2J\x1b]0;owned\x07"
 FORGED = "harmless\n2026-01-01 00:00:00 info     forged"
@@ -280,7 +281,7 @@ def test_a_long_message_of_an_exception_is_cut_too(output: Reader) -> None:
             fail("the cause " * 10_000)
         except ValueError:
             structlog.get_logger().exception("crash")
-        assert len(output.bytes()) < log.LONGEST_VALUE + 1_000
+        assert len(output.bytes()) < LONGEST_VALUE + 1_000
 
 
 def test_a_traceback_names_place_and_cause(output: Reader) -> None:
