@@ -158,17 +158,18 @@ class Capacity(Projection):
     def _free(self, name: str, parallel: int, now: float, outlook: Outlook | None) -> Free:
         """What it can take on in the open window, of which what it has done so far is taken."""
         row, current = self._series.rows.get(name), self._series.window_of(now)
-        width = self._series.width
         busy = row.get(current) / MICROSECONDS if row else 0.0
         if outlook is None:
             # No window has closed: it goes on as it has begun.
-            so_far = max(60.0, now - current * width)
+            so_far = max(60.0, now - current * self._series.width)
             expected = free(unsure(busy / so_far, parallel), parallel)
         else:
             expected = outlook.free
-        left = percent_free(busy / width, parallel)
-        low, likely, high = (min(each, left) for each in expected)
-        return low, likely, high
+        if not busy:
+            return expected
+        left = percent_free(busy / self._series.width, parallel)
+        low, likely, high = expected
+        return min(low, left), min(likely, left), min(high, left)
 
     def _left(
         self, name: str, agent: Agent, mean: float | None, now: float, at_once: int

@@ -60,8 +60,8 @@ class MostCalls(NamedTuple):
 
 
 # From the bytes of a request to those of its answer, and into the five projections.
-MOST_CALLS = {"batches": MostCalls(85, 11), "singles": MostCalls(220, 32)}
-MOST_CALLS_PER_QUERY = 620
+MOST_CALLS = {"batches": MostCalls(85, 4), "singles": MostCalls(220, 22)}
+MOST_CALLS_PER_QUERY = 700
 """On average, with 16 agents and 40 tools."""
 
 CALLS = ("call", "c_call")
