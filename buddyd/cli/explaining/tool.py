@@ -29,7 +29,7 @@ _UNSURE = 0.6
 
 _TRENDS: dict[Trend, str] = {
     "improving": "Within its last 100 executions it has begun to fail less often.",
-    "stable": "Its last 100 executions show no change.",
+    "stable": "Its last executions show no change.",
     "degrading": "Within its last 100 executions it has begun to fail more often.",
 }
 # A streak is told by its length.
