@@ -142,7 +142,7 @@ def expected(
 
     That may be a little after its period has ended, at `end`.
     """
-    spent = f"{_money(used)} of it is spent."
+    spent = f"{_money(used)} is spent."
     if lasts_until is None:
         return f"{budget} is used up: {spent}"
     if lasts_until >= end:

@@ -182,6 +182,6 @@ def test_the_budget_of_a_service_is_a_finding_and_ends_with_a_higher_limit(tmp_p
         daemon.call("report_budget", **(LLM | {"spent_usd": 20.0}))
         (found,) = lasting(daemon)
         assert (found["service"], found["severity"]) == ("llm", "alarm")
-        assert found["summary"] == "The budget of $20.00 for llm is used up: $20.00 of it is spent."
+        assert found["summary"] == "The budget of $20.00 for llm is used up: $20.00 is spent."
         daemon.call("report_budget", **(LLM | {"spent_usd": 20.0, "limit_usd": 100.0}))
         assert lasting(daemon) == []

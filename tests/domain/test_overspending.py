@@ -57,13 +57,11 @@ def test_a_budget_is_found_before_it_is_used_up_and_alarming_when_it_is() -> Non
     assert (warned.tool_name, warned.task_id, warned.service) == (None, None, None)
     assert warned.began == rfc3339(time("2026-07-02T11:59"))
     assert warned.summary.startswith("The budget of $10.00 a day for scout will last until 2026-")
-    assert warned.summary.endswith(" an hour; $8.10 of it is spent.")
+    assert warned.summary.endswith(" an hour; $8.10 is spent.")
     host.spends(time("2026-07-02T15:00:30"), 2.0)
     alarm = one(lasting(host, time("2026-07-02T15:00:31")))
     assert (alarm.finding_id, alarm.severity) == (warned.finding_id, "alarm")
-    assert alarm.summary == (
-        "The budget of $10.00 a day for scout is used up: $10.10 of it is spent."
-    )
+    assert alarm.summary == ("The budget of $10.00 a day for scout is used up: $10.10 is spent.")
     assert (alarm.evidence.value, alarm.evidence.usual) == (10.1, 10.0)
     assert alarm.evidence.ratio == pytest.approx(1.01)
     assert alarm.evidence.executions == len(alarm.evidence.execution_ids) == 3
@@ -100,7 +98,7 @@ def test_it_ends_when_spending_slows_down_and_not_a_little_before() -> None:
     relieved = one(lasting(host, slower))
     assert relieved.finding_id == warned.finding_id
     assert relieved.summary == (
-        "The budget of $24.00 a day is close to being used up: $11.20 of it is spent."
+        "The budget of $24.00 a day is close to being used up: $11.20 is spent."
     )
     ended = one(history(host, time("2026-07-02T23:59")))
     assert ended.ended is not None

@@ -47,7 +47,7 @@ AGENTS: dict[str, tuple[a.AgentState, str | None, int, int, float, int, int]] = 
 
 _BUDGET = (
     "The budget of $20.00 a day will last until 2026-03-01 16:05 UTC at $1.50 an hour; "
-    "$14.00 of it is spent."
+    "$14.00 is spent."
 )
 
 
