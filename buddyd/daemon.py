@@ -14,7 +14,6 @@ from typing import Any
 
 import anyio
 import anyio.abc
-import msgspec
 from msgspec import Struct
 
 from buddyd import config, log, paths
@@ -30,14 +29,13 @@ from buddyd.actors.risk import RiskActor
 from buddyd.dispatch import OWNERS, Dispatcher
 from buddyd.domain.capacity import Capacity
 from buddyd.domain.costs import Costs
-from buddyd.domain.journal import nanodollars
 from buddyd.domain.pipeline import Pipeline
 from buddyd.domain.registry import Registry
 from buddyd.domain.risk import Risks
-from buddyd.domain.settings import Budget, DomainSettings
 from buddyd.errors import ConfigurationError, FatalError, StorageBroken, StorageRefused
 from buddyd.feed import Feed
 from buddyd.health import Health
+from buddyd.in_force import domain_settings, without_what_is_fixed
 from buddyd.runtime import background
 from buddyd.runtime.channels import Mailbox
 from buddyd.runtime.supervisor import Supervisor
@@ -61,8 +59,6 @@ STATUS_SECONDS = 10.0
 LONGEST_START_SECONDS = 3600.0
 """Rows are saved from a damaged database meanwhile, or a long journal is folded."""
 LONGEST_STOP_SECONDS = 120.0
-# What a running daemon cannot change, beside the format of its log; config/buddyd.toml says so.
-FIXED_SETTINGS = ("socket", "database", "durability", "retention", "limits")
 
 
 class Options(Struct, frozen=True, kw_only=True):
@@ -180,52 +176,13 @@ class Daemon:
     def reconfigure(self, settings: config.Settings, policy: AccessPolicy) -> None:
         """Take over what can change while the daemon runs; say what cannot."""
         self.server.policy = policy.roles
-        self.health.settings = _without_what_is_fixed(settings, self.health.settings)
+        self.health.settings = without_what_is_fixed(settings, self.health.settings)
         log.set_level(settings.log.level)
         self._in_force = domain_settings(self.health.settings)
         for mailbox in self._mailboxes.values():
             # Each sees by itself that others are in force; one that is busy is not waited for.
             mailbox.wake()
         self.feed.all_changed()
-
-
-def _without_what_is_fixed(wanted: config.Settings, before: config.Settings) -> config.Settings:
-    """What is in force where `wanted` follows on `before`; says what of it takes a restart."""
-    kept = {key: getattr(before, key) for key in FIXED_SETTINGS}
-    stale = [key for key in FIXED_SETTINGS if getattr(wanted, key) != kept[key]]
-    if wanted.log.format != before.log.format:
-        stale.append("log.format")
-    if stale:
-        logger.warning("these settings take a restart to change", keys=", ".join(stale))
-    kept["log"] = msgspec.structs.replace(wanted.log, format=before.log.format)
-    return msgspec.structs.replace(wanted, **kept)
-
-
-def domain_settings(settings: config.Settings) -> DomainSettings:
-    """What of the configuration the arithmetic depends on."""
-    return DomainSettings(
-        zone=config.timezone(settings),
-        tier1_hours=settings.retention.tier1_hours,
-        tier2_hours=settings.retention.tier2_days * 24,
-        offline_after_seconds=settings.agents.offline_after_seconds,
-        execution_timeout_seconds=settings.agents.execution_timeout_seconds,
-        learning_min_executions=settings.learning.min_executions,
-        high_success_rate=settings.learning.high_success_rate,
-        medium_success_rate=settings.learning.medium_success_rate,
-        capacity_window_seconds=settings.capacity.window_seconds,
-        storage_price_per_gib_month=settings.cost.storage_price_per_gib_month,
-        cost_anomaly_factor=settings.risk.cost_anomaly_factor,
-        risk_min_executions=settings.risk.min_executions,
-        budgets=tuple(
-            Budget(
-                limit=nanodollars(budget.limit),
-                period=budget.period,
-                agent=budget.agent,
-                tool=budget.tool,
-            )
-            for budget in settings.budget
-        ),
-    )
 
 
 async def run(

@@ -90,6 +90,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
             "buddyd.__version__",
         }
     ),
+    "buddyd.in_force": frozenset({"buddyd.config", "buddyd.domain"}),
     # These put it all together.
     "buddyd.health": EVERYTHING,
     "buddyd.dispatch": EVERYTHING,

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from msgspec import Struct
 
 from buddyd.config import Settings
-from buddyd.daemon import domain_settings
 from buddyd.domain.answers import Answer
 from buddyd.domain.capacity import Capacity
 from buddyd.domain.costs import Costs
@@ -21,6 +20,7 @@ from buddyd.domain.registry import Registry
 from buddyd.domain.risk import Risks
 from buddyd.domain.segment import segments
 from buddyd.domain.settings import DomainSettings
+from buddyd.in_force import domain_settings
 from tests.oracle import Json, Oracle, differences
 from tests.oracle_findings import Span
 from tests.support.workloads import Workload, examples, workloads

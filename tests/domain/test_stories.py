@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buddyd.config import Settings
-from buddyd.daemon import domain_settings
 from buddyd.domain.agents import Agents
 from buddyd.domain.answers import AgentStatus, FailurePattern, Forecast, Recommendation
 from buddyd.domain.capacity import Capacity
@@ -24,6 +23,7 @@ from buddyd.domain.projection import Projection
 from buddyd.domain.risk import Risks
 from buddyd.domain.segment import segments
 from buddyd.domain.settings import DomainSettings
+from buddyd.in_force import domain_settings
 from buddyd.protocol.messages import RecordExecutions, ReportAgent, StartExecution
 from tests.oracle import Oracle, Submission
 

@@ -13,7 +13,6 @@ from buddyd.cli.explaining.agent import AgentEvidence
 from buddyd.cli.explaining.sentences import Explanation, listed, most_frequent, rate
 from buddyd.cli.explaining.tool import ToolEvidence
 from buddyd.cli.render.cells import printable
-from buddyd.daemon import domain_settings
 from buddyd.domain.answers import RiskHistory, StoredExecution
 from buddyd.domain.capacity import Capacity
 from buddyd.domain.confidence import level, level_probability, wilson_interval
@@ -22,6 +21,7 @@ from buddyd.domain.registry import Registry
 from buddyd.domain.risk import Risks
 from buddyd.domain.segment import segments
 from buddyd.domain.settings import DomainSettings
+from buddyd.in_force import domain_settings
 from tests.oracle import Oracle
 from tests.support import gallery
 from tests.support.workloads import Workload, examples, workloads
