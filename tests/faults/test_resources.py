@@ -225,8 +225,9 @@ def test_names_without_end_count_as_other_in_bounded_memory(tmp_path: Path) -> N
         for begin in range(0, DISTINCT, BATCH):
             answer = client.ask("record_executions", executions=exploding(begin, BATCH))
             assert answer["result"]["accepted"] == BATCH
+            # What waits to be folded takes memory, too, and is bounded by itself.
+            everything = client.ask("get_all")["result"]
             memory.append(daemon.figures().memory_bytes)
-        everything = client.ask("get_all")["result"]
         grown = memory[-1] - memory[len(memory) // 2]
         assert grown < 24 * MEGABYTE, [m // MEGABYTE for m in memory]
 
